@@ -1,0 +1,56 @@
+// A fixed set of threads that runs indexed loops.
+//
+//   ThreadPool pool(2);
+//   pool.ParallelFor(tiles, [&](int64_t tile) { ... });   // returns when all tiles are done
+//
+// Which thread takes which index is not defined, so that determinism rests on the caller: tile sizes must not depend on
+// thread_count(), and no two indices may write the same memory. The calling thread takes part. ParallelFor may be called from one
+// thread at a time; a call from inside a loop body runs inline. Bodies must not throw.
+#ifndef QUANTD_CORE_BASE_THREAD_POOL_H_
+#define QUANTD_CORE_BASE_THREAD_POOL_H_
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <thread>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
+
+namespace quantd {
+
+class ThreadPool {
+ public:
+  // `thread_count` >= 1 includes the caller: 1 starts no thread at all.
+  explicit ThreadPool(int thread_count);
+  ThreadPool(const ThreadPool&) = delete;
+  ThreadPool& operator=(const ThreadPool&) = delete;
+  ~ThreadPool();
+
+  int thread_count() const { return static_cast<int>(threads_.size()) + 1; }
+  void ParallelFor(int64_t count, const std::function<void(int64_t)>& body);
+
+ private:
+  struct Loop {
+    const std::function<void(int64_t)>* body;
+    int64_t count;
+    std::atomic<int64_t> next{0};
+    int helpers_inside = 0;  // guarded by mutex_
+  };
+  void HelperMain();
+  static void RunLoop(Loop& loop);
+
+  absl::Mutex mutex_;
+  Loop* loop_ ABSL_GUARDED_BY(mutex_) = nullptr;
+  int64_t generation_ ABSL_GUARDED_BY(mutex_) = 0;
+  bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
+  std::vector<std::thread> threads_;
+};
+
+// Cores this process may run on (its CPU affinity), at least 1.
+int AvailableCores();
+
+}  // namespace quantd
+
+#endif  // QUANTD_CORE_BASE_THREAD_POOL_H_

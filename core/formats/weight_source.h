@@ -1,0 +1,37 @@
+// Where a model's tensors come from: an original checkpoint, or a quantized artifact that decodes on reading.
+// Model code sees this interface only. Thread-safe for concurrent reads.
+#ifndef QUANTD_CORE_FORMATS_WEIGHT_SOURCE_H_
+#define QUANTD_CORE_FORMATS_WEIGHT_SOURCE_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/types/span.h"
+
+namespace quantd {
+
+class WeightSource {
+ public:
+  virtual ~WeightSource() = default;
+
+  // The folder or file, for messages.
+  virtual const std::string& path() const = 0;
+  // Tensor names, sorted.
+  virtual std::vector<std::string> Names() const = 0;
+  virtual bool Has(absl::string_view name) const = 0;
+  // TENSOR_MISSING when absent.
+  virtual absl::StatusOr<std::vector<int64_t>> Shape(absl::string_view name) const = 0;
+  // Rows [first_row, first_row + rows) of a matrix ([rows, cols]) or all of a vector (first_row 0, rows = its length, one column),
+  // widened to f32. TENSOR_MISSING, TENSOR_WRONG_DTYPE, TENSOR_NOT_FINITE (names the tensor and the first bad index).
+  virtual absl::Status ReadRows(absl::string_view name, int64_t first_row, int64_t rows, absl::Span<float> out) const = 0;
+  // Bytes of all tensors as stored.
+  virtual uint64_t StoredBytes() const = 0;
+};
+
+}  // namespace quantd
+
+#endif  // QUANTD_CORE_FORMATS_WEIGHT_SOURCE_H_

@@ -1,0 +1,56 @@
+// config.json, read into one neutral description. What the families call things is in core/model/architecture.cc.
+#ifndef QUANTD_CORE_MODEL_MODEL_CONFIG_H_
+#define QUANTD_CORE_MODEL_MODEL_CONFIG_H_
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "core/base/json.h"
+
+namespace quantd {
+
+struct Architecture;  // core/model/architecture.h
+
+struct RotaryScaling {
+  std::string type = "default";  // default, linear, llama3
+  double factor = 1;
+  double low_frequency_factor = 1;
+  double high_frequency_factor = 4;
+  int64_t original_context = 8192;
+};
+
+struct ModelConfig {
+  const Architecture* architecture = nullptr;
+  std::string source;               // the file, for messages
+  int64_t vocabulary_size = 0;
+  int64_t hidden_size = 0;
+  int64_t intermediate_size = 0;
+  int blocks = 0;
+  int64_t heads = 0;
+  int64_t kv_heads = 0;
+  int64_t head_size = 0;
+  int64_t context = 0;              // max_position_embeddings; 0: no limit (ALiBi)
+  int64_t embedding_size = 0;       // = hidden_size unless projected (OPT-350M)
+  double norm_epsilon = 1e-5;
+  double rotary_base = 10000;
+  RotaryScaling rotary_scaling;
+  int64_t sliding_window = 0;       // 0: none
+  bool tied_head = false;
+  bool pre_norm = true;             // OPT: do_layer_norm_before
+  bool final_norm = true;
+  bool attention_bias = false;      // on q, k, v (and o where the family says so)
+  bool mlp_bias = false;
+  std::optional<int32_t> bos_id;
+  std::vector<int32_t> eos_ids;
+};
+
+// Reasons: CONFIG_INVALID (names the field, its value and the limit), ARCHITECTURE_UNKNOWN, MODEL_ALREADY_QUANTIZED.
+absl::StatusOr<ModelConfig> ReadModelConfig(const std::string& path);
+absl::StatusOr<ModelConfig> ParseModelConfig(const Json& json, const std::string& source);
+
+}  // namespace quantd
+
+#endif  // QUANTD_CORE_MODEL_MODEL_CONFIG_H_
