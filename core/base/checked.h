@@ -30,8 +30,12 @@ inline std::optional<uint64_t> CheckedProduct(absl::Span<const uint64_t> factors
   return result;
 }
 
-constexpr int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
-constexpr int64_t RoundUp(int64_t a, int64_t multiple) { return CeilDiv(a, multiple) * multiple; }
+constexpr int64_t CeilDiv(int64_t a, int64_t b) {
+  return (a + b - 1) / b;
+}
+constexpr int64_t RoundUp(int64_t a, int64_t multiple) {
+  return CeilDiv(a, multiple) * multiple;
+}
 
 }  // namespace quantd
 

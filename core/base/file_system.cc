@@ -91,8 +91,8 @@ class PosixRandomAccessFile : public RandomAccessFile {
       if (got < 0 && errno == EINTR) continue;
       if (got < 0) return ErrnoError(errno, absl::StrCat("reading ", path_));
       if (got == 0) {
-        return absl::OutOfRangeError(absl::StrFormat("%s ends at byte %d, wanted %d bytes at %d", path_, offset + done,
-                                                     out.size(), offset));
+        return absl::OutOfRangeError(
+            absl::StrFormat("%s ends at byte %d, wanted %d bytes at %d", path_, offset + done, out.size(), offset));
       }
       done += static_cast<size_t>(got);
     }
@@ -217,7 +217,8 @@ absl::Status CheckRelativeName(absl::string_view name) {
   }
   for (const absl::string_view part : absl::StrSplit(name, '/')) {
     if (part == "..") {
-      return InvalidInput("PATH_ESCAPES_ROOT", absl::StrFormat("'%s' leads outside its root: '..' is not allowed", name));
+      return InvalidInput("PATH_ESCAPES_ROOT",
+                          absl::StrFormat("'%s' leads outside its root: '..' is not allowed", name));
     }
     if (part.empty()) return bad("it has an empty part");
   }
@@ -255,7 +256,9 @@ absl::StatusOr<MappedFile> MappedFile::Open(const std::string& path) {
   return file;
 }
 
-MappedFile::MappedFile(MappedFile&& other) noexcept { *this = std::move(other); }
+MappedFile::MappedFile(MappedFile&& other) noexcept {
+  *this = std::move(other);
+}
 
 MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
   std::swap(path_, other.path_);

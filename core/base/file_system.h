@@ -62,8 +62,8 @@ class FileSystem {
 
 FileSystem& RealFileSystem();
 
-// Temp file beside `path`, write, fsync, rename, fsync of the directory: after OK the file is there with all its bytes even
-// after power loss; after an error the old content (or absence) is untouched.
+// Temp file beside `path`, write, fsync, rename, fsync of the directory: after OK the file is there with all its bytes
+// even after power loss; after an error the old content (or absence) is untouched.
 absl::Status WriteFileDurably(FileSystem& files, const std::string& path, absl::string_view bytes);
 
 // A read-only mapping of a whole file. The size is taken from the open descriptor.
@@ -93,8 +93,9 @@ std::string JoinPath(absl::string_view directory, absl::string_view name);
 std::string BaseName(absl::string_view path);
 std::string DirectoryName(absl::string_view path);
 
-// The real path of `name` below `root`, every symlink resolved. `name` is relative, has no "..", no empty part, no control
-// characters. Reasons: PATH_INVALID (malformed name), PATH_ESCAPES_ROOT (a link or ".." leads outside), FILE_NOT_FOUND.
+// The real path of `name` below `root`, every symlink resolved. `name` is relative, has no "..", no empty part, no
+// control characters. Reasons: PATH_INVALID (malformed name), PATH_ESCAPES_ROOT (a link or ".." leads outside),
+// FILE_NOT_FOUND.
 absl::StatusOr<std::string> ResolveBelow(const std::string& root, absl::string_view name);
 
 }  // namespace quantd

@@ -56,8 +56,10 @@ bool DeeperThan(absl::string_view text, int limit) {
   for (size_t i = 0; i < text.size(); ++i) {
     const char c = text[i];
     if (in_string) {
-      if (c == '\\') ++i;
-      else if (c == '"') in_string = false;
+      if (c == '\\')
+        ++i;
+      else if (c == '"')
+        in_string = false;
     } else if (c == '"') {
       in_string = true;
     } else if (c == '[' || c == '{') {
@@ -70,8 +72,8 @@ bool DeeperThan(absl::string_view text, int limit) {
 }
 
 absl::Status FieldType(absl::string_view key, absl::string_view what, absl::string_view expected, const Json& value) {
-  return InvalidInput("JSON_FIELD_TYPE",
-                      absl::StrFormat("%s: field '%s' must be %s, not %s", what, key, expected, value.dump().substr(0, 80)));
+  return InvalidInput("JSON_FIELD_TYPE", absl::StrFormat("%s: field '%s' must be %s, not %s", what, key, expected,
+                                                         value.dump().substr(0, 80)));
 }
 
 // nullptr when the key is absent or null.
@@ -97,7 +99,8 @@ absl::StatusOr<int64_t> AsInt(const Json& value, absl::string_view key, absl::st
 
 absl::StatusOr<Json> ParseJson(absl::string_view text, absl::string_view what, uint64_t max_bytes) {
   if (text.size() > max_bytes) {
-    return InvalidInput("JSON_TOO_LARGE", absl::StrFormat("%s: %d bytes of JSON, the limit is %d", what, text.size(), max_bytes));
+    return InvalidInput("JSON_TOO_LARGE",
+                        absl::StrFormat("%s: %d bytes of JSON, the limit is %d", what, text.size(), max_bytes));
   }
   if (DeeperThan(text, kMaxDepth)) {
     return InvalidInput("JSON_TOO_DEEP", absl::StrFormat("%s: JSON nested deeper than %d levels", what, kMaxDepth));
@@ -133,7 +136,8 @@ absl::StatusOr<int64_t> JsonIntOr(const Json& object, absl::string_view key, int
   return AsInt(*value, key, what);
 }
 
-absl::StatusOr<double> JsonDoubleOr(const Json& object, absl::string_view key, double fallback, absl::string_view what) {
+absl::StatusOr<double> JsonDoubleOr(const Json& object, absl::string_view key, double fallback,
+                                    absl::string_view what) {
   const Json* value = Find(object, key);
   if (value == nullptr) return fallback;
   if (!value->is_number()) return FieldType(key, what, "a number", *value);
@@ -160,6 +164,8 @@ absl::StatusOr<std::string> JsonStringOr(const Json& object, absl::string_view k
   return JsonString(object, key, what);
 }
 
-std::string JsonText(const Json& value) { return value.dump(2, ' ', false, Json::error_handler_t::replace) + "\n"; }
+std::string JsonText(const Json& value) {
+  return value.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
+}
 
 }  // namespace quantd

@@ -1,8 +1,8 @@
 // Strict JSON for files and sockets.
 //
-// Accepts one value in valid UTF-8 and nothing after it; refuses duplicate keys, NaN and Infinity, nesting deeper than 64
-// and documents over the caller's size limit. Integers outside 64 bits become floats in the library, so the typed getters
-// below refuse a float where an integer is due.
+// Accepts one value in valid UTF-8 and nothing after it; refuses duplicate keys, NaN and Infinity, nesting deeper than
+// 64 and documents over the caller's size limit. Integers outside 64 bits become floats in the library, so the typed
+// getters below refuse a float where an integer is due.
 //
 // Include <nlohmann/json.hpp> only in .cc files: it is heavy.
 #ifndef QUANTD_CORE_BASE_JSON_H_
@@ -22,8 +22,8 @@ using Json = nlohmann::json;
 
 inline constexpr uint64_t kMaxJsonBytes = 16u << 20;  // formats.md: files without a limit of their own
 
-// `what` names the document in messages ("/models/x/config.json"). Reasons: JSON_TOO_LARGE, JSON_MALFORMED, JSON_TOO_DEEP,
-// JSON_DUPLICATE_KEY.
+// `what` names the document in messages ("/models/x/config.json"). Reasons: JSON_TOO_LARGE, JSON_MALFORMED,
+// JSON_TOO_DEEP, JSON_DUPLICATE_KEY.
 absl::StatusOr<Json> ParseJson(absl::string_view text, absl::string_view what, uint64_t max_bytes = kMaxJsonBytes);
 
 // Reads and parses a file.

@@ -38,14 +38,18 @@ std::string JsonLine(Severity severity, absl::string_view event, std::initialize
 
 }  // namespace
 
-void Log(Severity severity, absl::string_view event, std::initializer_list<LogField> fields, absl::string_view message) {
+void Log(Severity severity, absl::string_view event, std::initializer_list<LogField> fields,
+         absl::string_view message) {
   if (severity < minimum_severity.load(std::memory_order_relaxed)) return;
   static const bool on_terminal = isatty(STDERR_FILENO) != 0;
-  const std::string line = on_terminal ? TextLine(severity, event, fields, message) : JsonLine(severity, event, fields, message);
+  const std::string line =
+      on_terminal ? TextLine(severity, event, fields, message) : JsonLine(severity, event, fields, message);
   // One write call a line: lines of several threads and processes do not mix.
   [[maybe_unused]] const ssize_t written = write(STDERR_FILENO, line.data(), line.size());
 }
 
-void SetMinimumSeverity(Severity severity) { minimum_severity = severity; }
+void SetMinimumSeverity(Severity severity) {
+  minimum_severity = severity;
+}
 
 }  // namespace quantd

@@ -16,10 +16,14 @@ struct Sha256::Context {
   ~Context() { EVP_MD_CTX_free(evp); }
 };
 
-Sha256::Sha256() : context_(std::make_unique<Context>()) { EVP_DigestInit_ex(context_->evp, EVP_sha256(), nullptr); }
+Sha256::Sha256() : context_(std::make_unique<Context>()) {
+  EVP_DigestInit_ex(context_->evp, EVP_sha256(), nullptr);
+}
 Sha256::~Sha256() = default;
 
-void Sha256::Update(absl::string_view bytes) { EVP_DigestUpdate(context_->evp, bytes.data(), bytes.size()); }
+void Sha256::Update(absl::string_view bytes) {
+  EVP_DigestUpdate(context_->evp, bytes.data(), bytes.size());
+}
 
 std::string Sha256::Finish() {
   char digest[32];

@@ -29,14 +29,18 @@ absl::Status InvalidInput(absl::string_view reason, absl::string_view message) {
   return ReasonError(absl::StatusCode::kInvalidArgument, reason, message);
 }
 
-std::string ReasonOf(const absl::Status& status) { return Payload(status, kReasonUrl); }
+std::string ReasonOf(const absl::Status& status) {
+  return Payload(status, kReasonUrl);
+}
 
 absl::Status WithField(absl::Status status, absl::string_view path) {
   if (!status.ok()) status.SetPayload(kFieldUrl, absl::Cord(path));
   return status;
 }
 
-std::string FieldOf(const absl::Status& status) { return Payload(status, kFieldUrl); }
+std::string FieldOf(const absl::Status& status) {
+  return Payload(status, kFieldUrl);
+}
 
 absl::Status WithContext(const absl::Status& status, absl::string_view context) {
   if (status.ok()) return status;

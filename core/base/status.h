@@ -35,8 +35,8 @@ std::string FieldOf(const absl::Status& status);
 // The same code, reason and field, with `context` and ": " before the message. OK stays OK.
 absl::Status WithContext(const absl::Status& status, absl::string_view context);
 
-// Status from errno: DISK_FULL for ENOSPC and EDQUOT, FILE_NOT_FOUND for ENOENT, else IO_ERROR. `action` is a phrase with the path:
-// "writing /data/x.tmp".
+// Status from errno: DISK_FULL for ENOSPC and EDQUOT, FILE_NOT_FOUND for ENOENT, else IO_ERROR. `action` is a phrase
+// with the path: "writing /data/x.tmp".
 absl::Status ErrnoError(int error_number, absl::string_view action);
 
 }  // namespace quantd
@@ -44,14 +44,14 @@ absl::Status ErrnoError(int error_number, absl::string_view action);
 #define QUANTD_CONCAT_INNER(a, b) a##b
 #define QUANTD_CONCAT(a, b) QUANTD_CONCAT_INNER(a, b)
 
-#define RETURN_IF_ERROR(expr)                                                     \
-  do {                                                                            \
+#define RETURN_IF_ERROR(expr)                                                           \
+  do {                                                                                  \
     if (absl::Status quantd_status = (expr); !quantd_status.ok()) return quantd_status; \
   } while (false)
 
 #define ASSIGN_OR_RETURN(lhs, expr) QUANTD_ASSIGN_OR_RETURN_IMPL(QUANTD_CONCAT(quantd_statusor_, __LINE__), lhs, expr)
-#define QUANTD_ASSIGN_OR_RETURN_IMPL(statusor, lhs, expr) \
-  auto statusor = (expr);                                 \
+#define QUANTD_ASSIGN_OR_RETURN_IMPL(statusor, lhs, expr)  \
+  auto statusor = (expr);                                  \
   if (!statusor.ok()) return std::move(statusor).status(); \
   lhs = *std::move(statusor)
 

@@ -4,8 +4,8 @@
 //   pool.ParallelFor(tiles, [&](int64_t tile) { ... });   // returns when all tiles are done
 //
 // Which thread takes which index is not defined, so that determinism rests on the caller: tile sizes must not depend on
-// thread_count(), and no two indices may write the same memory. The calling thread takes part. ParallelFor may be called from one
-// thread at a time; a call from inside a loop body runs inline. Bodies must not throw.
+// thread_count(), and no two indices may write the same memory. The calling thread takes part. ParallelFor may be
+// called from one thread at a time; a call from inside a loop body runs inline. Bodies must not throw.
 #ifndef QUANTD_CORE_BASE_THREAD_POOL_H_
 #define QUANTD_CORE_BASE_THREAD_POOL_H_
 

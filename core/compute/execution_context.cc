@@ -22,7 +22,8 @@ absl::StatusOr<Isa> ChooseIsa(absl::string_view at_most) {
   for (const auto& [name, isa] : kIsaNames) {
     if (name == at_most) return std::min(isa, best);
   }
-  return InvalidInput("ISA_UNKNOWN", absl::StrFormat("instruction set '%s' is not one of scalar, avx2, avx512", at_most));
+  return InvalidInput("ISA_UNKNOWN",
+                      absl::StrFormat("instruction set '%s' is not one of scalar, avx2, avx512", at_most));
 }
 
 absl::StatusOr<Device> ChooseDevice(absl::string_view name) {
@@ -40,9 +41,13 @@ uint64_t HalfOfPhysicalMemory() {
 
 }  // namespace
 
-absl::string_view DeviceName(Device device) { return device == Device::kCpu ? "cpu" : "cuda"; }
+absl::string_view DeviceName(Device device) {
+  return device == Device::kCpu ? "cpu" : "cuda";
+}
 
-absl::string_view IsaName(Isa isa) { return kIsaNames[static_cast<int>(isa)].first; }
+absl::string_view IsaName(Isa isa) {
+  return kIsaNames[static_cast<int>(isa)].first;
+}
 
 Isa DetectIsa() {
   // The builtin asks CPUID and XGETBV: what the CPU has and what the operating system saves.
@@ -60,8 +65,8 @@ absl::StatusOr<std::unique_ptr<ExecutionContext>> ExecutionContext::Create(const
   ASSIGN_OR_RETURN(context->device_, ChooseDevice(options.device));
   ASSIGN_OR_RETURN(context->isa_, ChooseIsa(options.isa_at_most));
   if (options.threads < 0 || options.threads > kMaxThreads) {
-    return InvalidInput("THREADS_OUT_OF_RANGE",
-                        absl::StrFormat("%d threads asked for; give 1..%d, or 0 for all cores", options.threads, kMaxThreads));
+    return InvalidInput("THREADS_OUT_OF_RANGE", absl::StrFormat("%d threads asked for; give 1..%d, or 0 for all cores",
+                                                                options.threads, kMaxThreads));
   }
   context->memory_budget_bytes_ =
       options.memory_budget_bytes != 0 ? options.memory_budget_bytes : HalfOfPhysicalMemory();

@@ -20,10 +20,10 @@ absl::string_view DeviceName(Device device);
 absl::string_view IsaName(Isa isa);
 
 struct ExecutionOptions {
-  std::string device = "auto";        // "cpu", "cuda" or "auto"
-  int threads = 0;                    // 0: all cores this process may use
-  std::string isa_at_most = "";       // "scalar", "avx2", "avx512"; can only lower what the CPU and OS support
-  uint64_t memory_budget_bytes = 0;   // 0: half of the physical memory
+  std::string device = "auto";       // "cpu", "cuda" or "auto"
+  int threads = 0;                   // 0: all cores this process may use
+  std::string isa_at_most = "";      // "scalar", "avx2", "avx512"; can only lower what the CPU and OS support
+  uint64_t memory_budget_bytes = 0;  // 0: half of the physical memory
 };
 
 class ExecutionContext {

@@ -8,8 +8,8 @@
 namespace quantd {
 namespace {
 
-// Output tiles. Large enough that BLAS reaches its rate (it packs both operands a call), small enough that a layer of a small
-// model gives both threads work. Independent of the number of threads: that is what makes results so.
+// Output tiles. Large enough that BLAS reaches its rate (it packs both operands a call), small enough that a layer of a
+// small model gives both threads work. Independent of the number of threads: that is what makes results so.
 constexpr int64_t kTileRows = 256;
 constexpr int64_t kTileCols = 256;
 constexpr int64_t kSyrkTile = 384;
@@ -25,7 +25,9 @@ Tile TileAt(int64_t index, int64_t rows, int64_t cols) {
   return {row, std::min(kTileRows, rows - row), col, std::min(kTileCols, cols - col)};
 }
 
-int64_t TileCount(int64_t rows, int64_t cols) { return CeilDiv(rows, kTileRows) * CeilDiv(cols, kTileCols); }
+int64_t TileCount(int64_t rows, int64_t cols) {
+  return CeilDiv(rows, kTileRows) * CeilDiv(cols, kTileCols);
+}
 
 }  // namespace
 

@@ -1,5 +1,5 @@
-// Matrix products in f32. Results depend on shapes and values alone, never on the number of threads: work is cut into fixed tiles,
-// each computed by one single-threaded BLAS call.
+// Matrix products in f32. Results depend on shapes and values alone, never on the number of threads: work is cut into
+// fixed tiles, each computed by one single-threaded BLAS call.
 #ifndef QUANTD_CORE_COMPUTE_MATMUL_H_
 #define QUANTD_CORE_COMPUTE_MATMUL_H_
 
@@ -8,7 +8,8 @@
 
 namespace quantd {
 
-// out[m, n] = a[m, k] * b[n, k]^T      (+ out when accumulate). The shape of a linear layer: activations times weight rows.
+// out[m, n] = a[m, k] * b[n, k]^T      (+ out when accumulate). The shape of a linear layer: activations times weight
+// rows.
 void MatMulTransposed(const ExecutionContext& context, const MatrixView& a, const MatrixView& b, MutableMatrixView out,
                       bool accumulate = false);
 

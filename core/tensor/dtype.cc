@@ -13,14 +13,16 @@ struct DtypeRow {
   bool is_float;
 };
 constexpr DtypeRow kDtypes[] = {
-    {Dtype::kF64, "F64", 8, true},  {Dtype::kF32, "F32", 4, true},  {Dtype::kF16, "F16", 2, true},
-    {Dtype::kBf16, "BF16", 2, true}, {Dtype::kI64, "I64", 8, false}, {Dtype::kI32, "I32", 4, false},
-    {Dtype::kI16, "I16", 2, false}, {Dtype::kI8, "I8", 1, false},   {Dtype::kU64, "U64", 8, false},
-    {Dtype::kU32, "U32", 4, false}, {Dtype::kU16, "U16", 2, false}, {Dtype::kU8, "U8", 1, false},
+    {Dtype::kF64, "F64", 8, true},    {Dtype::kF32, "F32", 4, true},  {Dtype::kF16, "F16", 2, true},
+    {Dtype::kBf16, "BF16", 2, true},  {Dtype::kI64, "I64", 8, false}, {Dtype::kI32, "I32", 4, false},
+    {Dtype::kI16, "I16", 2, false},   {Dtype::kI8, "I8", 1, false},   {Dtype::kU64, "U64", 8, false},
+    {Dtype::kU32, "U32", 4, false},   {Dtype::kU16, "U16", 2, false}, {Dtype::kU8, "U8", 1, false},
     {Dtype::kBool, "BOOL", 1, false},
 };
 
-const DtypeRow& Row(Dtype dtype) { return kDtypes[static_cast<int>(dtype)]; }
+const DtypeRow& Row(Dtype dtype) {
+  return kDtypes[static_cast<int>(dtype)];
+}
 
 template <typename T>
 T Load(const char* bytes) {
@@ -31,9 +33,15 @@ T Load(const char* bytes) {
 
 }  // namespace
 
-absl::string_view DtypeName(Dtype dtype) { return Row(dtype).name; }
-int DtypeBytes(Dtype dtype) { return Row(dtype).bytes; }
-bool IsFloat(Dtype dtype) { return Row(dtype).is_float; }
+absl::string_view DtypeName(Dtype dtype) {
+  return Row(dtype).name;
+}
+int DtypeBytes(Dtype dtype) {
+  return Row(dtype).bytes;
+}
+bool IsFloat(Dtype dtype) {
+  return Row(dtype).is_float;
+}
 
 std::optional<Dtype> DtypeFromName(absl::string_view name) {
   for (const DtypeRow& row : kDtypes) {
@@ -58,9 +66,9 @@ uint16_t F32ToF16(float value) {
   const uint32_t bits = std::bit_cast<uint32_t>(value);
   const uint16_t sign = static_cast<uint16_t>(bits >> 16 & 0x8000);
   const uint32_t magnitude = bits & 0x7fffffff;
-  if (magnitude > 0x7f800000) return sign | 0x7e00;    // NaN
-  if (magnitude >= 0x477ff000) return sign | 0x7c00;   // rounds to 2^16 or more
-  if (magnitude < 0x38800000) {                        // below 2^-14: subnormal, units of 2^-24
+  if (magnitude > 0x7f800000) return sign | 0x7e00;   // NaN
+  if (magnitude >= 0x477ff000) return sign | 0x7c00;  // rounds to 2^16 or more
+  if (magnitude < 0x38800000) {                       // below 2^-14: subnormal, units of 2^-24
     // Adding 0.5 puts the units of 2^-24 at the last mantissa bit, so that the addition rounds to nearest even.
     const float shifted = std::bit_cast<float>(magnitude) + 0.5f;
     return sign | static_cast<uint16_t>(std::bit_cast<uint32_t>(shifted) - 0x3f000000);
@@ -69,7 +77,9 @@ uint16_t F32ToF16(float value) {
   return sign | static_cast<uint16_t>((magnitude - 0x38000000 + 0xfff + odd) >> 13);
 }
 
-float Bf16ToF32(uint16_t bits) { return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16); }
+float Bf16ToF32(uint16_t bits) {
+  return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16);
+}
 
 uint16_t F32ToBf16(float value) {
   const uint32_t bits = std::bit_cast<uint32_t>(value);

@@ -12,8 +12,8 @@ namespace quantd {
 
 enum class Dtype { kF64, kF32, kF16, kBf16, kI64, kI32, kI16, kI8, kU64, kU32, kU16, kU8, kBool };
 
-absl::string_view DtypeName(Dtype dtype);                        // "F32"
-std::optional<Dtype> DtypeFromName(absl::string_view name);      // nullopt: not one we read
+absl::string_view DtypeName(Dtype dtype);                    // "F32"
+std::optional<Dtype> DtypeFromName(absl::string_view name);  // nullopt: not one we read
 int DtypeBytes(Dtype dtype);
 bool IsFloat(Dtype dtype);
 

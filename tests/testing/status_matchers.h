@@ -12,7 +12,9 @@
 
 namespace quantd {
 
-inline const absl::Status& AsStatus(const absl::Status& status) { return status; }
+inline const absl::Status& AsStatus(const absl::Status& status) {
+  return status;
+}
 template <typename T>
 const absl::Status& AsStatus(const absl::StatusOr<T>& result) {
   return result.status();

@@ -14,7 +14,9 @@ std::string FromEnvironment(const char* name, const std::string& fallback) {
   return value != nullptr && *value != '\0' ? value : fallback;
 }
 
-std::string SharedRoot() { return FromEnvironment("QUANTD_SHARED", JoinPath(SourceDir(), "../shared")); }
+std::string SharedRoot() {
+  return FromEnvironment("QUANTD_SHARED", JoinPath(SourceDir(), "../shared"));
+}
 
 std::optional<std::string> IfPresent(std::string path) {
   if (!RealFileSystem().Exists(path)) return std::nullopt;
@@ -31,15 +33,21 @@ struct TempDirs {
 
 }  // namespace
 
-std::string SourceDir() { return FromEnvironment("QUANTD_SOURCE_DIR", std::filesystem::current_path().string()); }
+std::string SourceDir() {
+  return FromEnvironment("QUANTD_SOURCE_DIR", std::filesystem::current_path().string());
+}
 
-std::string SourcePath(absl::string_view relative) { return JoinPath(SourceDir(), relative); }
+std::string SourcePath(absl::string_view relative) {
+  return JoinPath(SourceDir(), relative);
+}
 
 std::string BinaryPath(absl::string_view name) {
   return JoinPath(FromEnvironment("QUANTD_BIN_DIR", SourcePath("build/release/bin")), name);
 }
 
-std::optional<std::string> SharedPath(absl::string_view relative) { return IfPresent(JoinPath(SharedRoot(), relative)); }
+std::optional<std::string> SharedPath(absl::string_view relative) {
+  return IfPresent(JoinPath(SharedRoot(), relative));
+}
 
 std::optional<std::string> GoldenPath(absl::string_view relative) {
   return IfPresent(JoinPath(FromEnvironment("QUANTD_GOLDEN", JoinPath(SharedRoot(), "golden")), relative));

@@ -27,8 +27,8 @@ std::string MakeTempDir();
 }  // namespace quantd
 
 // In a test body: skips it, loudly, when `path` (an optional) is empty.
-#define SKIP_UNLESS_PRESENT(path, what)                                                              \
-  if (!(path).has_value()) {                                                                         \
+#define SKIP_UNLESS_PRESENT(path, what)                                                                           \
+  if (!(path).has_value()) {                                                                                      \
     GTEST_SKIP() << "SKIPPED: " << (what) << " is not here; set QUANTD_SHARED or QUANTD_GOLDEN to run this test"; \
   }
 
