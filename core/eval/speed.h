@@ -1,0 +1,32 @@
+// How fast a model runs here. For reports only: the figures differ from run to run and enter nothing that is compared.
+#ifndef QUANTD_CORE_EVAL_SPEED_H_
+#define QUANTD_CORE_EVAL_SPEED_H_
+
+#include <cstdint>
+
+#include "absl/status/statusor.h"
+#include "core/compute/execution_context.h"
+#include "core/model/transformer.h"
+
+namespace quantd {
+
+struct SpeedOptions {
+  int64_t prefill_tokens = 256;  // one sequence of so many tokens (at most the model's context)
+  int64_t decode_tokens = 16;    // then so many tokens one by one, with the cache of the prefill
+  int repetitions = 3;           // the median counts; one more run before them is not timed
+};
+
+struct Speed {
+  double prefill_tokens_per_second = 0;
+  double decode_tokens_per_second = 0;
+};
+
+// Every block and the head are loaded before the clock starts: 4 bytes a weight. SPEED_NEEDS_MEMORY
+// (FAILED_PRECONDITION) when that exceeds the memory budget: nothing was loaded then. Other reasons: those of
+// Transformer.
+absl::StatusOr<Speed> MeasureSpeed(const ExecutionContext& context, const Transformer& model,
+                                   const SpeedOptions& options);
+
+}  // namespace quantd
+
+#endif  // QUANTD_CORE_EVAL_SPEED_H_
