@@ -1,4 +1,5 @@
-// A Hugging Face checkpoint folder: one model.safetensors, or shards with an index. Memory-mapped; opening reads headers only.
+// A Hugging Face checkpoint folder: one model.safetensors, or shards with an index. Memory-mapped; opening reads
+// headers only.
 #ifndef QUANTD_CORE_FORMATS_CHECKPOINT_H_
 #define QUANTD_CORE_FORMATS_CHECKPOINT_H_
 

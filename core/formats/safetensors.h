@@ -32,8 +32,9 @@ struct TensorEntry {
 };
 
 // One mapped file. Every rule is checked on opening, before any allocation sized by a field of the file.
-// Reasons: SAFETENSORS_TRUNCATED, SAFETENSORS_HEADER_TOO_LARGE, SAFETENSORS_HEADER_MALFORMED, TENSOR_DTYPE_UNKNOWN, TENSOR_TOO_LARGE,
-// TENSOR_SIZE_MISMATCH, TENSOR_OUTSIDE_FILE, TENSORS_NOT_CONTIGUOUS, TENSOR_NAME_INVALID, TENSOR_DUPLICATE.
+// Reasons: SAFETENSORS_TRUNCATED, SAFETENSORS_HEADER_TOO_LARGE, SAFETENSORS_HEADER_MALFORMED, TENSOR_DTYPE_UNKNOWN,
+// TENSOR_TOO_LARGE, TENSOR_SIZE_MISMATCH, TENSOR_OUTSIDE_FILE, TENSORS_NOT_CONTIGUOUS, TENSOR_NAME_INVALID,
+// TENSOR_DUPLICATE.
 class SafetensorsFile {
  public:
   static absl::StatusOr<SafetensorsFile> Open(const std::string& path);
@@ -64,11 +65,13 @@ struct TensorSpec {
   uint64_t size_bytes() const;
 };
 
-// Streaming writer: sizes are known before data, so the header goes first and memory holds nothing but the caller's chunk.
+// Streaming writer: sizes are known before data, so the header goes first and memory holds nothing but the caller's
+// chunk.
 //   ASSIGN_OR_RETURN(auto writer, SafetensorsWriter::Create(files, path, specs, {{"format", "pt"}}));
 //   for each spec, in order: RETURN_IF_ERROR(writer->Append(bytes)) as often as needed
 //   RETURN_IF_ERROR(writer->Finish());   // checks that every byte came; syncs; closes
-// The header is padded with spaces to a multiple of 8. The writer keeps the order given: pass wide dtypes first for alignment.
+// The header is padded with spaces to a multiple of 8. The writer keeps the order given: pass wide dtypes first for
+// alignment.
 class SafetensorsWriter {
  public:
   static absl::StatusOr<std::unique_ptr<SafetensorsWriter>> Create(FileSystem& files, const std::string& path,

@@ -11,6 +11,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
+#include "core/tensor/dtype.h"
 
 namespace quantd {
 
@@ -25,9 +26,15 @@ class WeightSource {
   virtual bool Has(absl::string_view name) const = 0;
   // TENSOR_MISSING when absent.
   virtual absl::StatusOr<std::vector<int64_t>> Shape(absl::string_view name) const = 0;
-  // Rows [first_row, first_row + rows) of a matrix ([rows, cols]) or all of a vector (first_row 0, rows = its length, one column),
-  // widened to f32. TENSOR_MISSING, TENSOR_WRONG_DTYPE, TENSOR_NOT_FINITE (names the tensor and the first bad index).
-  virtual absl::Status ReadRows(absl::string_view name, int64_t first_row, int64_t rows, absl::Span<float> out) const = 0;
+  // Rows [first_row, first_row + rows) of a matrix ([rows, cols]) or all of a vector (first_row 0, rows = its length,
+  // one column), widened to f32. TENSOR_MISSING, TENSOR_WRONG_DTYPE, TENSOR_NOT_FINITE (names the tensor and the first
+  // bad index).
+  virtual absl::Status ReadRows(absl::string_view name, int64_t first_row, int64_t rows,
+                                absl::Span<float> out) const = 0;
+  // The element type on disk, and the bytes themselves (C order, any alignment; valid while the source lives): what is
+  // copied through unchanged. A quantized tensor has neither: TENSOR_NOT_DENSE.
+  virtual absl::StatusOr<Dtype> StoredDtype(absl::string_view name) const = 0;
+  virtual absl::StatusOr<absl::Span<const char>> StoredTensorBytes(absl::string_view name) const = 0;
   // Bytes of all tensors as stored.
   virtual uint64_t StoredBytes() const = 0;
 };
