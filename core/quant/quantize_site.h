@@ -14,8 +14,8 @@ namespace quantd {
 
 struct SiteResult {
   std::unique_ptr<QuantizedWeight> weight;
-  double damping = 0;            // relative damping actually used; 0 without a factorization
-  int damping_retries = 0;       // how often the matrix was not positive definite
+  double damping = 0;             // relative damping actually used; 0 without a factorization
+  int damping_retries = 0;        // how often the matrix was not positive definite
   bool nearest_fallback = false;  // gave up on the solver and rounded to nearest
   int64_t dead_columns = 0;
   // tr((W - Q) H (W - Q)^T) / tr(W H W^T): relative squared output error on the calibration data. Without a sensitivity

@@ -23,8 +23,8 @@ struct StoredTensor {
   std::string bytes;
 };
 
-// Immutable; thread-safe. DecodeRows is the single definition of what the codes mean: what the solver assumed, what evaluation
-// measures and what exports are compared with, bit for bit.
+// Immutable; thread-safe. DecodeRows is the single definition of what the codes mean: what the solver assumed, what
+// evaluation measures and what exports are compared with, bit for bit.
 class QuantizedWeight {
  public:
   virtual ~QuantizedWeight() = default;
@@ -43,13 +43,14 @@ class QuantizedWeight {
   virtual std::string Summary() const = 0;
 
   Matrix Decode() const;
-  uint64_t StoredBytes() const;    // of ToTensors()
-  double BitsPerWeight() const;    // StoredBytes in bits over rows * cols
+  uint64_t StoredBytes() const;  // of ToTensors()
+  double BitsPerWeight() const;  // StoredBytes in bits over rows * cols
 };
 
 // The inverse of Description() and ToTensors(). Hostile input: every shape and value is checked before use.
 // Reasons: ARTIFACT_MALFORMED (names `what`, the tensor and the limit), ARTIFACT_GRID_UNKNOWN.
-absl::StatusOr<std::unique_ptr<QuantizedWeight>> QuantizedWeightFromTensors(const std::string& kind, const Json& description,
+absl::StatusOr<std::unique_ptr<QuantizedWeight>> QuantizedWeightFromTensors(const std::string& kind,
+                                                                            const Json& description,
                                                                             std::vector<StoredTensor> tensors,
                                                                             int64_t rows, int64_t cols,
                                                                             const std::string& what);

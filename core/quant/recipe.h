@@ -6,13 +6,15 @@
 //   solver       how one weight's error is repaid by the others         nearest, optq
 //   activations  whether inputs are quantized at run time               none, ...
 //
-// Each part has a registry table in its own file (core/quant/<part>_registry.cc): one row a choice. A new choice is its .cc, its test, its
-// row, its paragraph in docs/methods.md. Everything else (validation, catalogue, help, docs check) reads the tables.
+// Each part has a registry table in its own file (core/quant/<part>_registry.cc): one row a choice. A new choice is its
+// .cc, its test, its row, its paragraph in docs/methods.md. Everything else (validation, catalogue, help, docs check)
+// reads the tables.
 #ifndef QUANTD_CORE_QUANT_RECIPE_H_
 #define QUANTD_CORE_QUANT_RECIPE_H_
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <string>
 #include <variant>
 #include <vector>
@@ -42,21 +44,35 @@ class Parameters {
   std::map<std::string, ParameterValue> values_;
 };
 
+// An immutable JSON value held behind a pointer, so that this header needs no JSON library. Made from a Json, read as
+// one.
+class SharedJson {
+ public:
+  SharedJson();            // null
+  SharedJson(Json value);  // NOLINT(google-explicit-constructor): stands for the value
+  const Json& get() const { return *value_; }
+  operator const Json&() const { return *value_; }  // NOLINT(google-explicit-constructor)
+
+ private:
+  std::shared_ptr<const Json> value_;
+};
+
 struct LayerRule {
-  std::string pattern;  // glob over module names
-  Json overrides;       // object; may hold "skip": true
+  std::string pattern;   // glob over module names: `*` any run of characters, `?` one
+  SharedJson overrides;  // object; may hold "skip": true
 };
 
 struct Recipe {
   std::string preset;
-  Parameters parameters;          // preset and overrides merged
+  Parameters parameters;  // preset and overrides merged
   std::vector<LayerRule> rules;
-  Json ToJson() const;            // canonical: what fingerprints and manifests hold
+  Json ToJson() const;  // canonical: what fingerprints and manifests hold
 };
 
-// `overrides` is an object of numbers, bools and strings; a string is converted to the parameter's type ("--set bits=3").
-// Reasons: RECIPE_UNKNOWN, RECIPE_UNKNOWN_CHOICE, RECIPE_UNKNOWN_PARAMETER (each with the known names and the nearest one),
-// RECIPE_PARAMETER_TYPE, RECIPE_PARAMETER_OUT_OF_RANGE, RECIPE_ILLEGAL_COMBINATION. FieldOf() is "recipe.overrides.<name>".
+// `overrides` is an object of numbers, bools and strings; a string is converted to the parameter's type ("--set
+// bits=3"). Reasons: RECIPE_UNKNOWN, RECIPE_UNKNOWN_CHOICE, RECIPE_UNKNOWN_PARAMETER (each with the known names and the
+// nearest one), RECIPE_PARAMETER_TYPE, RECIPE_PARAMETER_OUT_OF_RANGE, RECIPE_ILLEGAL_COMBINATION. FieldOf() is
+// "recipe.overrides.<name>".
 absl::StatusOr<Recipe> MakeRecipe(absl::string_view preset, const Json& overrides, std::vector<LayerRule> rules);
 
 // What is done to one site.
@@ -66,8 +82,8 @@ struct SitePlan {
   Parameters parameters;
 };
 
-// Applies the rules: one plan a site, in the order of `sites`. RULE_MATCHES_NOTHING; GROUP_SIZE_DOES_NOT_DIVIDE (names site,
-// inputs, group size and the divisors that would work).
+// Applies the rules: one plan a site, in the order of `sites`. RULE_MATCHES_NOTHING; GROUP_SIZE_DOES_NOT_DIVIDE (names
+// site, inputs, group size and the divisors that would work).
 absl::StatusOr<std::vector<SitePlan>> PlanSites(const Recipe& recipe, absl::Span<const LinearSite> sites);
 
 // True when some site needs calibration data.

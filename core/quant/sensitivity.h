@@ -1,4 +1,5 @@
-// What an error in a weight costs: a symmetric [in, in] matrix per site, gathered while calibration data flows through a block.
+// What an error in a weight costs: a symmetric [in, in] matrix per site, gathered while calibration data flows through
+// a block.
 #ifndef QUANTD_CORE_QUANT_SENSITIVITY_H_
 #define QUANTD_CORE_QUANT_SENSITIVITY_H_
 
@@ -20,7 +21,8 @@ class Sensitivity {
   virtual bool needs_inputs() const = 0;
   // True: sites with the same input may share one collector.
   virtual bool shareable() const = 0;
-  // Inputs [tokens, in] of one sequence. NOT_FINITE_INPUT names the first bad token and feature; nothing was added then.
+  // Inputs [tokens, in] of one sequence. NOT_FINITE_INPUT names the first bad token and feature; nothing was added
+  // then.
   virtual absl::Status AddInputs(const ExecutionContext& context, const MatrixView& inputs) = 0;
   // [in, in], symmetric, both triangles filled, or empty (uniform). SENSITIVITY_NO_DATA before the first token.
   virtual absl::StatusOr<Matrix> Finish(const ExecutionContext& context) = 0;

@@ -1,0 +1,25 @@
+// Triangular factors of positive definite matrices.
+#ifndef QUANTD_CORE_COMPUTE_FACTORIZATION_H_
+#define QUANTD_CORE_COMPUTE_FACTORIZATION_H_
+
+#include "absl/status/statusor.h"
+#include "core/compute/execution_context.h"
+#include "core/tensor/matrix.h"
+
+namespace quantd {
+
+// The upper triangular U with U^T U = H^-1, for symmetric positive definite H [n, n]; the lower triangle of the result
+// is zero.
+//
+// Instead of the textbook's three steps (factor, invert, factor again: n^3 multiply-adds) H = R R^T is factored with R
+// upper, which is the ordinary Cholesky factorization of H with rows and columns reversed; then U = R^-1, since
+// (R^-1)^T R^-1 = (R R^T)^-1. That takes n^3 / 3 multiply-adds, in f32. Needs the lower triangle of the reversed
+// matrix, so the upper one of `h`; both may be given.
+//
+// The result does not depend on the number of threads. NOT_POSITIVE_DEFINITE (FAILED_PRECONDITION) when a pivot is not
+// positive.
+absl::StatusOr<Matrix> InverseCholeskyUpper(const ExecutionContext& context, Matrix h);
+
+}  // namespace quantd
+
+#endif  // QUANTD_CORE_COMPUTE_FACTORIZATION_H_

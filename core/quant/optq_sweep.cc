@@ -1,0 +1,160 @@
+#include "core/quant/optq_sweep.h"
+
+#include <algorithm>
+#include <cstring>
+#include <optional>
+
+#include "core/compute/tile_product.h"
+#include "core/quant/uniform_kernels.h"
+
+namespace quantd {
+namespace {
+
+// Columns updated one by one; the rest of a block gets their errors by one small product.
+constexpr int64_t kSubBlock = 16;
+
+class Sweep {
+ public:
+  Sweep(const ExecutionContext& context, const Grid& grid, const MatrixView& weight, const OptqFactor& factor,
+        const OptqOptions& options)
+      : context_(context),
+        grid_(grid),
+        factor_(factor),
+        kernels_(UniformKernelsFor(context.isa())),
+        cols_(weight.cols),
+        columns_per_fit_(grid.columns_per_fit(weight.cols)),
+        fits_before_sweep_(options.static_groups || columns_per_fit_ == cols_),
+        repay_within_block_(grid.compensation() == Compensation::kColumn),
+        block_size_(repay_within_block_ ? std::min(options.block_size, cols_) : columns_per_fit_),
+        values_(CutIntoSlabs(context, weight)),
+        errors_(weight.rows, block_size_),
+        codes_(weight.rows, weight.cols),
+        costs_(weight.cols) {}
+
+  absl::StatusOr<Solution> Run() {
+    RETURN_IF_ERROR(FitInModelOrder());
+    values_ = PermuteColumns(context_, values_, factor_.order);
+    for (int64_t j = 0; j < cols_; ++j) costs_[j] = CostOf(j);
+    for (int64_t first = 0; first < cols_; first += block_size_) {
+      const int64_t end = std::min(first + block_size_, cols_);
+      if (!fits_before_sweep_) RETURN_IF_ERROR(FitGroupsBeginningIn(first, end));
+      context_.pool().ParallelFor(values_.slabs(), [&](int64_t slab) { SweepBlock(slab, first, end); });
+    }
+    return InModelOrder();
+  }
+
+ private:
+  float CostOf(int64_t step) const { return 1.0f / (factor_.factor.at(step, step) * factor_.factor.at(step, step)); }
+
+  absl::Status Fit(int64_t first) {
+    const absl::Span<const float> costs(costs_.data() + first, columns_per_fit_);
+    ASSIGN_OR_RETURN(std::unique_ptr<FittedGrid> fit, grid_.Fit(context_, {values_, first, columns_per_fit_, costs}));
+    fits_.push_back(std::move(fit));
+    return absl::OkStatus();
+  }
+
+  // Whole rows see the weights as they are; groups see dead columns as the zeros they become.
+  absl::Status FitInModelOrder() {
+    for (int64_t j = 0; j < cols_; ++j) costs_[factor_.order[j]] = CostOf(j);
+    if (columns_per_fit_ == cols_) RETURN_IF_ERROR(Fit(0));
+    ClearDeadColumns();
+    for (int64_t first = 0; fits_before_sweep_ && columns_per_fit_ < cols_ && first < cols_;
+         first += columns_per_fit_) {
+      RETURN_IF_ERROR(Fit(first));
+    }
+    return absl::OkStatus();
+  }
+
+  void ClearDeadColumns() {
+    for (int64_t c = 0; c < cols_; ++c) {
+      for (int64_t slab = 0; factor_.dead[c] && slab < values_.slabs(); ++slab) {
+        std::fill_n(values_.column(slab, c), kSlabRows, 0.0f);
+      }
+    }
+  }
+
+  absl::Status FitGroupsBeginningIn(int64_t begin, int64_t end) {
+    for (int64_t first = RoundUp(begin, columns_per_fit_); first < end; first += columns_per_fit_) {
+      RETURN_IF_ERROR(Fit(first));
+    }
+    return absl::OkStatus();
+  }
+
+  // The column that a step of the sweep has in the order in which grids were fitted.
+  int64_t FittedColumn(int64_t step) const { return fits_before_sweep_ ? factor_.order[step] : step; }
+
+  void QuantizeColumn(int64_t slab, int64_t step, float* errors) {
+    const int64_t column = FittedColumn(step);
+    float nearest[kSlabRows];
+    float* values = values_.column(slab, step);
+    fits_[column / columns_per_fit_]->Nearest(column % columns_per_fit_, slab, values, nearest,
+                                              codes_.column(slab, step));
+    kernels_.divide_difference(values, nearest, factor_.factor.at(step, step), errors);
+    std::memcpy(values, nearest, sizeof(nearest));
+  }
+
+  void SweepBlock(int64_t slab, int64_t first, int64_t end) {
+    for (int64_t begin = first; begin < end; begin += kSubBlock) {
+      const int64_t sub_end = std::min(begin + kSubBlock, end);
+      for (int64_t i = begin; i < sub_end; ++i) {
+        float* errors = errors_.column(slab, i - first);
+        QuantizeColumn(slab, i, errors);
+        const float* row = factor_.factor.row(i);
+        for (int64_t j = i + 1; repay_within_block_ && j < sub_end; ++j) {
+          kernels_.subtract_scaled(errors, row[j], values_.column(slab, j));
+        }
+      }
+      if (repay_within_block_) Repay(slab, {begin, sub_end}, first, {sub_end, end});
+    }
+    Repay(slab, {first, end}, first, {end, cols_});
+  }
+
+  struct Steps {
+    int64_t begin, end;
+  };
+  // Columns `to` get the errors of columns `from`, of the block that began at `first`.
+  void Repay(int64_t slab, Steps from, int64_t first, Steps to) {
+    if (to.begin == to.end) return;
+    const MatrixView u =
+        factor_.factor.view().Rows(from.begin, from.end - from.begin).Cols(to.begin, to.end - to.begin);
+    const MatrixView errors = {errors_.column(slab, from.begin - first), from.end - from.begin, kSlabRows, kSlabRows};
+    SubtractTransposedProduct(u, errors, {values_.column(slab, to.begin), to.end - to.begin, kSlabRows, kSlabRows});
+  }
+
+  Solution InModelOrder() {
+    std::vector<int32_t> step_of_column(cols_);
+    std::vector<int32_t> fit_of_column(cols_);
+    for (int64_t step = 0; step < cols_; ++step) {
+      step_of_column[factor_.order[step]] = static_cast<int32_t>(step);
+      fit_of_column[factor_.order[step]] = static_cast<int32_t>(FittedColumn(step) / columns_per_fit_);
+    }
+    return {.values = PermuteColumns(context_, values_, step_of_column),
+            .codes = PermuteColumns(context_, codes_, step_of_column),
+            .fits = std::move(fits_),
+            .fit_of_column = std::move(fit_of_column)};
+  }
+
+  const ExecutionContext& context_;
+  const Grid& grid_;
+  const OptqFactor& factor_;
+  const UniformKernels& kernels_;
+  const int64_t cols_;
+  const int64_t columns_per_fit_;
+  const bool fits_before_sweep_;
+  const bool repay_within_block_;
+  const int64_t block_size_;
+  WeightSlabs values_;  // in model order until grids of the model's layout are fitted, then in sweep order
+  WeightSlabs errors_;  // e of the current block
+  CodeSlabs codes_;
+  std::vector<float> costs_;
+  std::vector<std::unique_ptr<FittedGrid>> fits_;
+};
+
+}  // namespace
+
+absl::StatusOr<Solution> SweepColumns(const ExecutionContext& context, const Grid& grid, const MatrixView& weight,
+                                      const OptqFactor& factor, const OptqOptions& options) {
+  return Sweep(context, grid, weight, factor, options).Run();
+}
+
+}  // namespace quantd

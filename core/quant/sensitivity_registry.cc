@@ -1,0 +1,58 @@
+#include "core/quant/sensitivity_registry.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_format.h"
+#include "core/quant/name_suggestion.h"
+
+namespace quantd {
+namespace {
+
+const SensitivityChoice* FindSensitivity(absl::string_view name) {
+  for (const SensitivityChoice& choice : SensitivityChoices()) {
+    if (name == choice.info.name) return &choice;
+  }
+  return nullptr;
+}
+
+}  // namespace
+
+// Every sensitivity a recipe may name.
+absl::Span<const SensitivityChoice> SensitivityChoices() {
+  static constexpr const char* kInputParameters[] = {"calibration_sequences", "true_sequential",
+                                                     "sensitivity_accumulation"};
+  static constexpr SensitivityChoice kSensitivities[] = {
+      {{"uniform", "every weight of a layer costs the same; no calibration data", {}, "plain squared weight error"},
+       false,
+       &MakeUniformSensitivity},
+      {{"input", "squared error of the layer's output on the calibration inputs, H = 2 X^T X", kInputParameters,
+        "GPTQ, arXiv 2210.17323; f64 sums are ours"},
+       true,
+       &MakeInputSensitivity},
+  };
+  return kSensitivities;
+}
+
+std::vector<const ChoiceInfo*> SensitivityChoiceInfos() {
+  std::vector<const ChoiceInfo*> infos;
+  for (const SensitivityChoice& choice : SensitivityChoices()) infos.push_back(&choice.info);
+  return infos;
+}
+
+absl::StatusOr<std::unique_ptr<Sensitivity>> MakeSensitivity(const SitePlan& plan) {
+  const std::string& name = plan.parameters.Text("sensitivity");
+  if (const SensitivityChoice* choice = FindSensitivity(name); choice != nullptr) return choice->make(plan);
+  std::vector<std::string> known;
+  for (const SensitivityChoice& choice : SensitivityChoices()) known.emplace_back(choice.info.name);
+  return InvalidInput("RECIPE_UNKNOWN_CHOICE",
+                      absl::StrFormat("there is no sensitivity '%s'; %s", name, KnownNames(known, name)));
+}
+
+bool NeedsCalibration(absl::Span<const SitePlan> plans) {
+  return std::any_of(plans.begin(), plans.end(), [](const SitePlan& plan) {
+    const SensitivityChoice* choice = FindSensitivity(plan.parameters.Text("sensitivity"));
+    return !plan.skip && choice != nullptr && choice->needs_calibration;
+  });
+}
+
+}  // namespace quantd

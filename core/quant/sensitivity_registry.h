@@ -1,0 +1,26 @@
+// The registry of sensitivities.
+#ifndef QUANTD_CORE_QUANT_SENSITIVITY_REGISTRY_H_
+#define QUANTD_CORE_QUANT_SENSITIVITY_REGISTRY_H_
+
+#include <memory>
+
+#include "core/quant/part_registry.h"
+#include "core/quant/sensitivity.h"
+
+namespace quantd {
+
+// One row. A new sensitivity: its .cc, its test, its row in sensitivity_registry.cc, its paragraph in docs/methods.md.
+struct SensitivityChoice {
+  ChoiceInfo info;
+  bool needs_calibration;
+  std::unique_ptr<Sensitivity> (*make)(const SitePlan& plan);
+};
+
+absl::Span<const SensitivityChoice> SensitivityChoices();
+
+std::unique_ptr<Sensitivity> MakeUniformSensitivity(const SitePlan& plan);
+std::unique_ptr<Sensitivity> MakeInputSensitivity(const SitePlan& plan);
+
+}  // namespace quantd
+
+#endif  // QUANTD_CORE_QUANT_SENSITIVITY_REGISTRY_H_
