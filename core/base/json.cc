@@ -4,6 +4,7 @@
 #include <set>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_format.h"
 #include "core/base/file_system.h"
 
@@ -11,6 +12,13 @@ namespace quantd {
 namespace {
 
 constexpr int kMaxDepth = 64;
+
+// Text of a hostile document as far as a message shows it; never cut inside a UTF-8 character.
+absl::string_view Shown(absl::string_view text, size_t limit = 200) {
+  if (text.size() <= limit) return text;
+  while (limit > 0 && (static_cast<unsigned char>(text[limit]) & 0xc0) == 0x80) --limit;
+  return text.substr(0, limit);
+}
 
 // Watches the parse events for what the library lets pass: duplicate keys and deep nesting.
 class StrictWatcher {
@@ -31,7 +39,7 @@ class StrictWatcher {
       case Json::parse_event_t::key: {
         const std::string& key = parsed.get_ref<const std::string&>();
         if (!keys_.empty() && !keys_.back().insert(key).second && problem_.empty()) {
-          problem_ = absl::StrFormat("key '%s' appears twice in one object", key);
+          problem_ = absl::StrFormat("key '%s' appears twice in one object", Shown(key));
         }
         break;
       }
@@ -73,7 +81,7 @@ bool DeeperThan(absl::string_view text, int limit) {
 
 absl::Status FieldType(absl::string_view key, absl::string_view what, absl::string_view expected, const Json& value) {
   return InvalidInput("JSON_FIELD_TYPE", absl::StrFormat("%s: field '%s' must be %s, not %s", what, key, expected,
-                                                         value.dump().substr(0, 80)));
+                                                         Shown(value.dump(), 80)));
 }
 
 // nullptr when the key is absent or null.
@@ -102,6 +110,11 @@ absl::StatusOr<Json> ParseJson(absl::string_view text, absl::string_view what, u
     return InvalidInput("JSON_TOO_LARGE",
                         absl::StrFormat("%s: %d bytes of JSON, the limit is %d", what, text.size(), max_bytes));
   }
+  // The library takes a NUL byte for the end of the text and would not see what follows.
+  if (absl::StrContains(text, '\0')) {
+    return InvalidInput("JSON_MALFORMED",
+                        absl::StrFormat("%s: not valid JSON: a NUL byte at offset %d", what, text.find('\0')));
+  }
   if (DeeperThan(text, kMaxDepth)) {
     return InvalidInput("JSON_TOO_DEEP", absl::StrFormat("%s: JSON nested deeper than %d levels", what, kMaxDepth));
   }
@@ -110,7 +123,7 @@ absl::StatusOr<Json> ParseJson(absl::string_view text, absl::string_view what, u
   try {
     value = Json::parse(text.begin(), text.end(), std::ref(watcher), /*allow_exceptions=*/true);
   } catch (const Json::exception& error) {
-    return InvalidInput("JSON_MALFORMED", absl::StrFormat("%s: not valid JSON: %s", what, error.what()));
+    return InvalidInput("JSON_MALFORMED", absl::StrFormat("%s: not valid JSON: %s", what, Shown(error.what())));
   }
   if (watcher.too_deep()) return InvalidInput("JSON_TOO_DEEP", absl::StrFormat("%s: %s", what, watcher.problem()));
   if (!watcher.problem().empty()) {

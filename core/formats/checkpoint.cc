@@ -7,10 +7,12 @@
 #include <set>
 #include <utility>
 
+#include "absl/base/casts.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_format.h"
-#include "absl/strings/str_join.h"
+#include "core/base/checked.h"
 #include "core/base/json.h"
+#include "core/base/logging.h"
 #include "core/base/status.h"
 #include "core/formats/safetensors.h"
 
@@ -84,18 +86,35 @@ class Checkpoint : public WeightSource {
   std::map<std::string, Location, std::less<>> tensors_;
 };
 
+// The largest magnitude as a bit pattern: at or above 0x7f800000 for NaN and infinities. Inner loops of constant length
+// are what the compiler vectorizes.
+uint32_t LargestMagnitudeBits(absl::Span<const float> values) {
+  constexpr size_t kLanes = 16;
+  uint32_t lanes[kLanes] = {};
+  size_t i = 0;
+  for (; i + kLanes <= values.size(); i += kLanes) {
+    for (size_t lane = 0; lane < kLanes; ++lane) {
+      const uint32_t magnitude = absl::bit_cast<uint32_t>(values[i + lane]) & 0x7fffffff;
+      lanes[lane] = std::max(lanes[lane], magnitude);
+    }
+  }
+  for (; i < values.size(); ++i) lanes[0] = std::max(lanes[0], absl::bit_cast<uint32_t>(values[i]) & 0x7fffffff);
+  return *std::max_element(lanes, lanes + kLanes);
+}
+
 absl::Status CheckFinite(const std::string& path, absl::string_view name, int64_t first,
                          absl::Span<const float> values) {
-  // x * 0 is 0 for finite x and NaN otherwise: one vectorizable pass without branches.
-  float zero = 0;
-  for (const float value : values) zero += value * 0.0f;
-  if (zero == 0) return absl::OkStatus();
+  if (LargestMagnitudeBits(values) < 0x7f800000) return absl::OkStatus();
   const auto bad = std::find_if(values.begin(), values.end(), [](float value) { return !std::isfinite(value); });
   return InvalidInput("TENSOR_NOT_FINITE",
                       absl::StrFormat("%s: tensor '%s' holds %f at flat index %d; weights must be finite, fetch or "
                                       "export the model again",
                                       path, name, *bad, first + (bad - values.begin())));
 }
+
+// Reads at least this long give their pages back: a model is read block by block, and what was widened is not read
+// again soon. Pages stay in the system's cache, so that a second reading costs page faults only.
+constexpr uint64_t kReleaseBytes = 1 << 20;
 
 absl::Status Checkpoint::ReadRows(absl::string_view name, int64_t first_row, int64_t rows,
                                   absl::Span<float> out) const {
@@ -106,17 +125,22 @@ absl::Status Checkpoint::ReadRows(absl::string_view name, int64_t first_row, int
                         absl::StrFormat("%s: tensor '%s' is %s; a weight must be F32, F16, BF16 or F64",
                                         location.shard->path(), name, DtypeName(tensor.dtype)));
   }
-  const int64_t cols = rows == 0 ? 0 : static_cast<int64_t>(out.size()) / rows;
-  const int64_t begin = first_row * cols;
   const int64_t count = static_cast<int64_t>(out.size());
-  if (begin < 0 || rows * cols != count || begin > tensor.elements() || count > tensor.elements() - begin) {
+  const int64_t cols = rows > 0 ? count / rows : 0;
+  const auto begin = CheckedMultiply(static_cast<uint64_t>(first_row), static_cast<uint64_t>(cols));
+  const auto elements = static_cast<uint64_t>(tensor.elements());
+  if (first_row < 0 || rows < 0 || rows * cols != count || !begin.has_value() || *begin > elements ||
+      out.size() > elements - *begin) {
     return InvalidInput("TENSOR_WRONG_SHAPE",
-                        absl::StrFormat("%s: tensor '%s' has %d elements, wanted %d from %d on", location.shard->path(),
-                                        name, tensor.elements(), count, begin));
+                        absl::StrFormat("%s: tensor '%s' has %d elements, wanted %d rows of %d from row %d on",
+                                        location.shard->path(), name, elements, rows, cols, first_row));
   }
-  const char* bytes = location.shard->Bytes(tensor).data() + begin * DtypeBytes(tensor.dtype);
-  WidenToF32(tensor.dtype, bytes, out);
-  return CheckFinite(location.shard->path(), name, begin, out);
+  const uint64_t element_bytes = static_cast<uint64_t>(DtypeBytes(tensor.dtype));
+  const uint64_t first_byte = *begin * element_bytes;
+  WidenToF32(tensor.dtype, location.shard->Bytes(tensor).data() + first_byte, out);
+  const uint64_t size_bytes = out.size() * element_bytes;
+  if (size_bytes >= kReleaseBytes) location.shard->ReleaseRange(tensor, first_byte, size_bytes);
+  return CheckFinite(location.shard->path(), name, static_cast<int64_t>(*begin), out);
 }
 
 absl::Status CheckFileReference(const std::string& index, const std::string& file) {
@@ -129,14 +153,14 @@ absl::Status CheckFileReference(const std::string& index, const std::string& fil
 
 // tensor -> shard file name
 absl::StatusOr<std::map<std::string, std::string>> ReadIndex(const std::string& path) {
-  const auto json = ReadJsonFile(path, kMaxIndexBytes);
+  const absl::StatusOr<Json> json = ReadJsonFile(path, kMaxIndexBytes);
   if (!json.ok()) return InvalidInput("INDEX_INVALID", json.status().message());
-  const auto weight_map = json->is_object() ? json->find("weight_map") : json->end();
-  if (!json->is_object() || weight_map == json->end() || !weight_map->is_object() || weight_map->empty()) {
+  if (!json->is_object() || !json->contains("weight_map") || !(*json)["weight_map"].is_object() ||
+      (*json)["weight_map"].empty()) {
     return InvalidInput("INDEX_INVALID", absl::StrCat(path, ": needs an object 'weight_map' from tensor to file"));
   }
   std::map<std::string, std::string> result;
-  for (const auto& [tensor, file] : weight_map->items()) {
+  for (const auto& [tensor, file] : (*json)["weight_map"].items()) {
     if (!file.is_string()) {
       return InvalidInput("INDEX_INVALID", absl::StrFormat("%s: weight_map of '%s' is not a file name", path, tensor));
     }
@@ -165,21 +189,35 @@ absl::Status CheckShard(const SafetensorsFile& shard, const std::string& file,
   return absl::OkStatus();
 }
 
+// The shard's real path: a link that leads out of the folder is refused.
+absl::StatusOr<std::string> LocateShard(const std::string& folder, const std::string& file) {
+  auto path = ResolveBelow(folder, file);
+  if (ReasonOf(path.status()) != "FILE_NOT_FOUND") return path;
+  return InvalidInput("SHARD_MISSING", absl::StrFormat("%s: shard '%s' named by %s is missing; fetch the model again",
+                                                       folder, file, kIndexFile));
+}
+
+void WarnOfUnlisted(const std::string& folder, const std::set<std::string>& listed) {
+  const auto names = RealFileSystem().ListDirectory(folder);
+  if (!names.ok()) return;
+  for (const std::string& name : *names) {
+    if (!absl::EndsWith(name, ".safetensors") || listed.count(name) == 1) continue;
+    Log(Severity::kWarning, "weights_ignored", {{"folder", folder}, {"file", name}},
+        "the index does not list this file; the index wins");
+  }
+}
+
 absl::Status OpenShards(const std::string& folder, Checkpoint& checkpoint) {
   ASSIGN_OR_RETURN(const auto index, ReadIndex(JoinPath(folder, kIndexFile)));
   std::set<std::string> files;
   for (const auto& [tensor, file] : index) files.insert(file);
   for (const std::string& file : files) {
-    const std::string path = JoinPath(folder, file);
-    if (!RealFileSystem().Exists(path)) {
-      return InvalidInput(
-          "SHARD_MISSING",
-          absl::StrFormat("%s: shard '%s' named by %s is missing; fetch the model again", folder, file, kIndexFile));
-    }
+    ASSIGN_OR_RETURN(const std::string path, LocateShard(folder, file));
     ASSIGN_OR_RETURN(SafetensorsFile shard, SafetensorsFile::Open(path));
     RETURN_IF_ERROR(CheckShard(shard, file, index));
     checkpoint.AddShard(std::move(shard));
   }
+  WarnOfUnlisted(folder, files);
   return absl::OkStatus();
 }
 

@@ -16,8 +16,16 @@ namespace {
 
 constexpr size_t kMaxNameBytes = 1024;
 
+// Element types of the format that no code here reads.
+constexpr absl::string_view kUnreadDtypes[] = {"F8_E5M2", "F8_E4M3", "F8_E8M0", "F8_E5M2FNUZ", "F8_E4M3FNUZ",
+                                               "C64",     "F4",      "F6_E2M3", "F6_E3M2"};
+
+// A hostile shape may have millions of dimensions: messages show the first few.
 std::string ShapeText(const std::vector<int64_t>& shape) {
-  return absl::StrCat("[", absl::StrJoin(shape, ", "), "]");
+  constexpr size_t kShown = 8;
+  const bool cut = shape.size() > kShown;
+  const auto shown = absl::MakeConstSpan(shape).first(cut ? kShown : shape.size());
+  return absl::StrCat("[", absl::StrJoin(shown, ", "), cut ? ", ...]" : "]");
 }
 
 absl::Status Malformed(const std::string& path, absl::string_view why) {
@@ -58,9 +66,12 @@ absl::StatusOr<Dtype> ReadDtype(const Json& record, const std::string& path, con
   if (it == record.end() || !it->is_string()) return Malformed(path, absl::StrFormat("tensor '%s' has no dtype", name));
   const std::optional<Dtype> dtype = DtypeFromName(it->get_ref<const std::string&>());
   if (dtype.has_value()) return *dtype;
+  const std::string text = it->get_ref<const std::string&>().substr(0, 40);
+  const bool known = std::find(std::begin(kUnreadDtypes), std::end(kUnreadDtypes), text) != std::end(kUnreadDtypes);
   return InvalidInput("TENSOR_DTYPE_UNKNOWN",
-                      absl::StrFormat("%s: tensor '%s' has dtype '%s'; F64, F32, F16, BF16 and integers are read", path,
-                                      name, it->get_ref<const std::string&>().substr(0, 40)));
+                      absl::StrFormat("%s: tensor '%s' has dtype '%s', %s; F64, F32, F16, BF16, BOOL and integers are "
+                                      "read: export the model as BF16",
+                                      path, name, text, known ? "which is not supported" : "which does not exist"));
 }
 
 absl::Status ReadOffsets(const Json& record, const std::string& path, TensorEntry& tensor) {
@@ -189,12 +200,6 @@ int64_t TensorEntry::elements() const {
   return static_cast<int64_t>(size_bytes()) / DtypeBytes(dtype);
 }
 
-uint64_t TensorSpec::size_bytes() const {
-  uint64_t bytes = static_cast<uint64_t>(DtypeBytes(dtype));
-  for (const int64_t dimension : shape) bytes *= static_cast<uint64_t>(dimension);
-  return bytes;
-}
-
 absl::StatusOr<SafetensorsFile> SafetensorsFile::Open(const std::string& path) {
   ASSIGN_OR_RETURN(MappedFile mapped, MappedFile::Open(path));
   ASSIGN_OR_RETURN(const Header header, LocateHeader(path, mapped.bytes()));
@@ -229,7 +234,11 @@ absl::Span<const char> SafetensorsFile::Bytes(const TensorEntry& tensor) const {
 }
 
 void SafetensorsFile::Release(const TensorEntry& tensor) const {
-  file_.Release(data_offset_ + tensor.begin, tensor.size_bytes());
+  ReleaseRange(tensor, 0, tensor.size_bytes());
+}
+
+void SafetensorsFile::ReleaseRange(const TensorEntry& tensor, uint64_t first_byte, uint64_t bytes) const {
+  file_.Release(data_offset_ + tensor.begin + first_byte, bytes);
 }
 
 }  // namespace quantd

@@ -3,7 +3,6 @@
 #define QUANTD_CORE_FORMATS_SAFETENSORS_H_
 
 #include <cstdint>
-#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -48,6 +47,8 @@ class SafetensorsFile {
   uint64_t data_offset() const { return data_offset_; }
   // Lets the kernel drop the pages of this tensor.
   void Release(const TensorEntry& tensor) const;
+  // The same for a part of it; bytes from the tensor's begin.
+  void ReleaseRange(const TensorEntry& tensor, uint64_t first_byte, uint64_t bytes) const;
 
  private:
   explicit SafetensorsFile(MappedFile file) : file_(std::move(file)) {}
@@ -62,7 +63,7 @@ struct TensorSpec {
   std::string name;
   Dtype dtype;
   std::vector<int64_t> shape;
-  uint64_t size_bytes() const;
+  uint64_t size_bytes() const;  // of a shape that SafetensorsWriter accepts
 };
 
 // Streaming writer: sizes are known before data, so the header goes first and memory holds nothing but the caller's
@@ -71,9 +72,11 @@ struct TensorSpec {
 //   for each spec, in order: RETURN_IF_ERROR(writer->Append(bytes)) as often as needed
 //   RETURN_IF_ERROR(writer->Finish());   // checks that every byte came; syncs; closes
 // The header is padded with spaces to a multiple of 8. The writer keeps the order given: pass wide dtypes first for
-// alignment.
+// alignment. One thread at a time.
 class SafetensorsWriter {
  public:
+  // INTERNAL for a plan that no reader would accept: a bad or repeated name, a negative dimension, sizes beyond 63
+  // bits.
   static absl::StatusOr<std::unique_ptr<SafetensorsWriter>> Create(FileSystem& files, const std::string& path,
                                                                    std::vector<TensorSpec> tensors,
                                                                    const std::map<std::string, std::string>& metadata);

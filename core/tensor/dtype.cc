@@ -1,5 +1,6 @@
 #include "core/tensor/dtype.h"
 
+#include <algorithm>
 #include <bit>
 #include <cstring>
 
@@ -24,11 +25,34 @@ const DtypeRow& Row(Dtype dtype) {
   return kDtypes[static_cast<int>(dtype)];
 }
 
-template <typename T>
-T Load(const char* bytes) {
-  T value;
-  std::memcpy(&value, bytes, sizeof(T));
-  return value;
+// Both alternatives are computed and one is selected, so that a loop over values has no branch.
+inline float HalfToFloat(uint16_t bits) {
+  const uint32_t magnitude = static_cast<uint32_t>(bits & 0x7fff) << 13;  // exponent and mantissa in their f32 places
+  // Rebias the exponent from 15 to 127; infinity and NaN (exponent 31) go on to 255.
+  const uint32_t rebias = magnitude >= 0x0f800000 ? 224u << 23 : 112u << 23;
+  // Zero and subnormals: mantissa * 2^-24, exact in f32.
+  const uint32_t tiny = std::bit_cast<uint32_t>(static_cast<float>(static_cast<int32_t>(magnitude >> 13)) * 0x1p-24f);
+  const uint32_t wide = magnitude < 0x00800000 ? tiny : magnitude + rebias;
+  return std::bit_cast<float>(wide | static_cast<uint32_t>(bits & 0x8000) << 16);
+}
+
+inline float BrainToFloat(uint16_t bits) {
+  return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16);
+}
+
+// out[i] = convert(element i). Blocks of constant length on aligned copies are what the compiler vectorizes.
+template <typename T, typename Convert>
+void Widen(const char* bytes, absl::Span<float> out, Convert convert) {
+  constexpr size_t kBlock = 64;
+  T block[kBlock];
+  size_t i = 0;
+  for (; i + kBlock <= out.size(); i += kBlock) {
+    std::memcpy(block, bytes + i * sizeof(T), sizeof(block));
+    for (size_t lane = 0; lane < kBlock; ++lane) out[i + lane] = convert(block[lane]);
+  }
+  const size_t rest = out.size() - i;
+  if (rest > 0) std::memcpy(block, bytes + i * sizeof(T), rest * sizeof(T));
+  for (size_t lane = 0; lane < rest; ++lane) out[i + lane] = convert(block[lane]);
 }
 
 }  // namespace
@@ -51,15 +75,7 @@ std::optional<Dtype> DtypeFromName(absl::string_view name) {
 }
 
 float F16ToF32(uint16_t bits) {
-  const uint32_t sign = static_cast<uint32_t>(bits & 0x8000) << 16;
-  const uint32_t exponent = (bits >> 10) & 0x1f;
-  const uint32_t mantissa = bits & 0x3ff;
-  if (exponent == 0) {  // zero and subnormals: mantissa * 2^-24 is exact in f32
-    const float magnitude = static_cast<float>(mantissa) * 0x1p-24f;
-    return sign != 0 ? -magnitude : magnitude;
-  }
-  const uint32_t wide_exponent = exponent == 31 ? 255 : exponent + 112;
-  return std::bit_cast<float>(sign | wide_exponent << 23 | mantissa << 13);
+  return HalfToFloat(bits);
 }
 
 uint16_t F32ToF16(float value) {
@@ -78,7 +94,7 @@ uint16_t F32ToF16(float value) {
 }
 
 float Bf16ToF32(uint16_t bits) {
-  return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16);
+  return BrainToFloat(bits);
 }
 
 uint16_t F32ToBf16(float value) {
@@ -90,19 +106,16 @@ uint16_t F32ToBf16(float value) {
 void WidenToF32(Dtype dtype, const char* bytes, absl::Span<float> out) {
   switch (dtype) {
     case Dtype::kF32:
-      std::memcpy(out.data(), bytes, out.size() * 4);
+      if (!out.empty()) std::memcpy(out.data(), bytes, out.size() * 4);
       return;
     case Dtype::kF16:
-      for (size_t i = 0; i < out.size(); ++i) out[i] = F16ToF32(Load<uint16_t>(bytes + 2 * i));
-      return;
+      return Widen<uint16_t>(bytes, out, [](uint16_t bits) { return HalfToFloat(bits); });
     case Dtype::kBf16:
-      for (size_t i = 0; i < out.size(); ++i) out[i] = Bf16ToF32(Load<uint16_t>(bytes + 2 * i));
-      return;
+      return Widen<uint16_t>(bytes, out, [](uint16_t bits) { return BrainToFloat(bits); });
     case Dtype::kF64:
-      for (size_t i = 0; i < out.size(); ++i) out[i] = static_cast<float>(Load<double>(bytes + 8 * i));
-      return;
+      return Widen<double>(bytes, out, [](double value) { return static_cast<float>(value); });
     default:
-      for (float& value : out) value = 0;
+      std::fill(out.begin(), out.end(), 0.0f);
   }
 }
 
