@@ -58,7 +58,8 @@ struct CodedColumns {
 class Grid {
  public:
   virtual ~Grid() = default;
-  // Columns fitted together, a divisor of `cols`; `cols` itself for whole rows.
+  // Columns fitted together, 1..cols; `cols` for whole rows. The last group may be shorter, though plans refuse that
+  // for files.
   virtual int64_t columns_per_fit(int64_t cols) const = 0;
   virtual Compensation compensation() const { return Compensation::kColumn; }
   // Weights are finite. SCALE_OUT_OF_RANGE names the first row whose values the scale's dtype cannot span.

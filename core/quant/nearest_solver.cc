@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "core/quant/solver.h"
 
 namespace quantd {
@@ -11,7 +13,8 @@ class NearestSolver : public Solver {
     solution.fit_of_column.resize(weight.cols);
     const int64_t group = grid.columns_per_fit(weight.cols);
     for (int64_t first = 0; first < weight.cols; first += group) {
-      RETURN_IF_ERROR(RoundGroup(context, grid, {solution.values, first, group, {}}, solution));
+      RETURN_IF_ERROR(
+          RoundGroup(context, grid, {solution.values, first, std::min(group, weight.cols - first), {}}, solution));
     }
     return solution;
   }

@@ -47,8 +47,9 @@ class Sweep {
   float CostOf(int64_t step) const { return 1.0f / (factor_.factor.at(step, step) * factor_.factor.at(step, step)); }
 
   absl::Status Fit(int64_t first) {
-    const absl::Span<const float> costs(costs_.data() + first, columns_per_fit_);
-    ASSIGN_OR_RETURN(std::unique_ptr<FittedGrid> fit, grid_.Fit(context_, {values_, first, columns_per_fit_, costs}));
+    const int64_t count = std::min(columns_per_fit_, cols_ - first);
+    const absl::Span<const float> costs(costs_.data() + first, count);
+    ASSIGN_OR_RETURN(std::unique_ptr<FittedGrid> fit, grid_.Fit(context_, {values_, first, count, costs}));
     fits_.push_back(std::move(fit));
     return absl::OkStatus();
   }

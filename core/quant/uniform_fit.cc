@@ -11,6 +11,8 @@ namespace {
 
 // The search shrinks the range by 0, 1, ... 79 percent.
 constexpr int kClipSteps = 80;
+// Symmetric grids meet exact ties between ranges: a tighter one must win by more than the rounding of weights in f32.
+constexpr double kClipTie = 1e-7;
 
 struct ScaleAndZero {
   float scale;
@@ -98,7 +100,7 @@ class UniformFitter {
       SetScales(candidate, static_cast<float>(1.0 - step / 100.0));
       const std::vector<double> errors = ClipErrors(candidate);
       for (int64_t row = 0; row < padded_rows_; ++row) {
-        if (!(errors[row] < best[row])) continue;
+        if (!(errors[row] < best[row] * (1 - kClipTie))) continue;
         best[row] = errors[row];
         result_.scales[row] = candidate.scales[row];
         result_.zeros[row] = candidate.zeros[row];

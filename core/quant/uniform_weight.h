@@ -10,6 +10,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+#include "core/base/checked.h"
 #include "core/quant/grid.h"
 #include "core/quant/quantized_weight.h"
 
@@ -19,13 +20,13 @@ struct UniformLayout {
   int64_t rows = 0;
   int64_t cols = 0;
   int bits = 4;
-  int64_t group_size = 0;           // inputs of a group, 1..cols, a divisor of cols
+  int64_t group_size = 0;           // inputs of a group, 1..cols; the last group may be shorter
   bool symmetric = false;           // zero is 2^(bits-1) everywhere and not stored
   bool per_row = true;              // false: one scale (and zero) a group, shared by all rows
   Dtype scale_dtype = Dtype::kF16;  // F16 or F32
   bool has_group_index = false;     // groups are not runs of neighbouring inputs
 
-  int64_t groups() const { return cols / group_size; }
+  int64_t groups() const { return CeilDiv(cols, group_size); }
   int64_t scale_rows() const { return per_row ? rows : 1; }
   int64_t code_row_bytes() const;
   int64_t zero_row_bytes() const;  // 0 when symmetric

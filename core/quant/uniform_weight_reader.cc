@@ -25,9 +25,8 @@ absl::Status CheckLayout(const StoredWeight& stored, const UniformLayout& layout
   }
   if (layout.bits < 1 || layout.bits > 8)
     return Malformed(stored, absl::StrFormat("bits is %d, not 1..8", layout.bits));
-  if (layout.group_size < 1 || layout.group_size > layout.cols || layout.cols % layout.group_size != 0) {
-    return Malformed(stored,
-                     absl::StrFormat("group_size %d does not divide its %d inputs", layout.group_size, layout.cols));
+  if (layout.group_size < 1 || layout.group_size > layout.cols) {
+    return Malformed(stored, absl::StrFormat("group_size %d is outside 1..%d", layout.group_size, layout.cols));
   }
   if (layout.scale_dtype != Dtype::kF16 && layout.scale_dtype != Dtype::kF32) {
     return Malformed(stored, "scale_dtype is neither F16 nor F32");
