@@ -9,10 +9,9 @@
 
 #include "absl/status/statusor.h"
 #include "core/base/json.h"
+#include "core/model/architecture.h"
 
 namespace quantd {
-
-struct Architecture;  // core/model/architecture.h
 
 struct RotaryScaling {
   std::string type = "default";  // default, linear, llama3
@@ -24,7 +23,7 @@ struct RotaryScaling {
 
 struct ModelConfig {
   const Architecture* architecture = nullptr;
-  std::string source;               // the file, for messages
+  std::string source;  // the file, for messages
   int64_t vocabulary_size = 0;
   int64_t hidden_size = 0;
   int64_t intermediate_size = 0;
@@ -32,16 +31,19 @@ struct ModelConfig {
   int64_t heads = 0;
   int64_t kv_heads = 0;
   int64_t head_size = 0;
-  int64_t context = 0;              // max_position_embeddings; 0: no limit (ALiBi)
-  int64_t embedding_size = 0;       // = hidden_size unless projected (OPT-350M)
+  int64_t context = 0;         // max_position_embeddings; 0: no limit (ALiBi)
+  int64_t embedding_size = 0;  // = hidden_size unless projected (OPT-350M)
   double norm_epsilon = 1e-5;
   double rotary_base = 10000;
   RotaryScaling rotary_scaling;
-  int64_t sliding_window = 0;       // 0: none
+  int64_t sliding_window = 0;  // 0: none
   bool tied_head = false;
-  bool pre_norm = true;             // OPT: do_layer_norm_before
+  bool pre_norm = true;          // OPT: do_layer_norm_before
+  bool prefix_left_out = false;  // the files spell tensor names without the family's prefix
   bool final_norm = true;
-  bool attention_bias = false;      // on q, k, v (and o where the family says so)
+  bool affine_norms = true;  // OPT: layer_norm_elementwise_affine
+  Activation activation = Activation::kSilu;
+  bool attention_bias = false;  // on q, k, v (and o where the family says so)
   bool mlp_bias = false;
   std::optional<int32_t> bos_id;
   std::vector<int32_t> eos_ids;

@@ -10,8 +10,8 @@
 //   ASSIGN_OR_RETURN(Head head, model->LoadHead());
 //   model->Logits(context, head, hidden.view(), logits.view());
 //
-// f32 throughout. What differs between families is data: core/model/architecture.h. Results do not depend on thread counts.
-// Immutable after opening; Load* and Forward* may run on several threads with separate arguments.
+// f32 throughout. What differs between families is data: core/model/architecture.h. Results do not depend on thread
+// counts. Immutable after opening; Load* and Forward* may run on several threads with separate arguments.
 #ifndef QUANTD_CORE_MODEL_TRANSFORMER_H_
 #define QUANTD_CORE_MODEL_TRANSFORMER_H_
 
@@ -62,8 +62,8 @@ class KvCache {
   KvCache(const ModelConfig& config, int64_t capacity_tokens);
   int64_t length() const { return length_; }
   int64_t capacity() const { return capacity_; }
-  void Advance(int64_t tokens) { length_ += tokens; }  // after all blocks have run on these tokens
-  MutableMatrixView keys(int block) { return keys_[block].view(); }      // [capacity, kv_heads * head_size]
+  void Advance(int64_t tokens) { length_ += tokens; }                // after all blocks have run on these tokens
+  MutableMatrixView keys(int block) { return keys_[block].view(); }  // [capacity, kv_heads * head_size]
   MutableMatrixView values(int block) { return values_[block].view(); }
 
  private:
@@ -73,8 +73,8 @@ class KvCache {
   std::vector<Matrix> values_;
 };
 
-// Sees what each linear multiplies while a block runs. Called in execution order from the calling thread; the view is valid
-// during the call. Sites that share an input are reported one after the other with the same view.
+// Sees what each linear multiplies while a block runs. Called in execution order from the calling thread; the view is
+// valid during the call. Sites that share an input are reported one after the other with the same view.
 class InputObserver {
  public:
   virtual ~InputObserver() = default;
@@ -82,9 +82,9 @@ class InputObserver {
 };
 
 struct ForwardOptions {
-  int64_t first_position = 0;          // of the first row; with a cache: cache->length()
+  int64_t first_position = 0;  // of the first row; with a cache: cache->length()
   InputObserver* observer = nullptr;
-  KvCache* cache = nullptr;            // keys and values of earlier tokens; this block's rows are appended
+  KvCache* cache = nullptr;  // keys and values of earlier tokens; this block's rows are appended
 };
 
 class Transformer {
@@ -108,7 +108,8 @@ class Transformer {
   absl::StatusOr<Block> LoadBlock(int index) const;
   absl::StatusOr<Head> LoadHead() const;
 
-  // hidden[t] = what enters block 0 for ids[t] at position first_position + t. TOKEN_OUT_OF_RANGE, POSITION_OUT_OF_RANGE.
+  // hidden[t] = what enters block 0 for ids[t] at position first_position + t. TOKEN_OUT_OF_RANGE,
+  // POSITION_OUT_OF_RANGE.
   absl::Status Embed(const ExecutionContext& context, absl::Span<const int32_t> ids, int64_t first_position,
                      MutableMatrixView hidden) const;
   // One sequence: hidden [tokens, hidden_size], replaced by the block's output.

@@ -1,0 +1,106 @@
+#include "core/model/transformer.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "core/base/file_system.h"
+#include "core/base/status.h"
+#include "core/model/tensor_names.h"
+
+namespace quantd {
+namespace {
+
+absl::StatusOr<Matrix> LoadMatrix(const WeightSource& weights, const std::string& name) {
+  ASSIGN_OR_RETURN(const std::vector<int64_t> shape, weights.Shape(name));
+  Matrix matrix(shape[0], shape[1]);
+  RETURN_IF_ERROR(weights.ReadRows(name, 0, shape[0], matrix.span()));
+  return matrix;
+}
+
+absl::StatusOr<std::vector<float>> LoadVector(const WeightSource& weights, const std::string& name) {
+  ASSIGN_OR_RETURN(const std::vector<int64_t> shape, weights.Shape(name));
+  std::vector<float> values(static_cast<size_t>(shape[0]));
+  RETURN_IF_ERROR(weights.ReadRows(name, 0, shape[0], absl::MakeSpan(values)));
+  return values;
+}
+
+absl::StatusOr<Norm> LoadNorm(const WeightSource& weights, const ModelConfig& config, const std::string& module) {
+  Norm norm;
+  if (!config.affine_norms) return norm;
+  ASSIGN_OR_RETURN(norm.weight, LoadVector(weights, module + ".weight"));
+  if (config.architecture->norm == NormKind::kLayer) {
+    ASSIGN_OR_RETURN(norm.bias, LoadVector(weights, module + ".bias"));
+  }
+  return norm;
+}
+
+}  // namespace
+
+KvCache::KvCache(const ModelConfig& config, int64_t capacity_tokens) : capacity_(capacity_tokens) {
+  for (int block = 0; block < config.blocks; ++block) {
+    keys_.emplace_back(capacity_tokens, config.kv_heads * config.head_size);
+    values_.emplace_back(capacity_tokens, config.kv_heads * config.head_size);
+  }
+}
+
+absl::StatusOr<std::unique_ptr<Transformer>> Transformer::Open(const std::string& folder,
+                                                               std::shared_ptr<const WeightSource> weights) {
+  ASSIGN_OR_RETURN(ModelConfig config, ReadModelConfig(JoinPath(folder, "config.json")));
+  return Create(std::move(config), std::move(weights));
+}
+
+absl::StatusOr<std::unique_ptr<Transformer>> Transformer::Create(ModelConfig config,
+                                                                 std::shared_ptr<const WeightSource> weights) {
+  RETURN_IF_ERROR(CheckTensors(*weights, config));
+  auto model = std::unique_ptr<Transformer>(new Transformer);
+  model->config_ = std::move(config);
+  model->weights_ = std::move(weights);
+  model->sites_ = ListSites(model->config_);
+  const size_t per_block = model->config_.architecture->linears.size();
+  for (int block = 0; block <= model->config_.blocks; ++block) model->block_begin_.push_back(block * per_block);
+  return model;
+}
+
+Transformer::~Transformer() = default;
+
+absl::Span<const LinearSite> Transformer::block_sites(int block) const {
+  const size_t begin = block_begin_[block];
+  return absl::MakeConstSpan(sites_).subspan(begin, block_begin_[block + 1] - begin);
+}
+
+absl::StatusOr<Block> Transformer::LoadBlock(int index) const {
+  Block block;
+  block.index = index;
+  const std::string prefix = BlockPrefix(config_, index);
+  for (const LinearDescriptor& descriptor : config_.architecture->linears) {
+    Linear linear;
+    ASSIGN_OR_RETURN(linear.weight, LoadMatrix(*weights_, absl::StrCat(prefix, descriptor.name, ".weight")));
+    if (HasBias(config_, descriptor.bias)) {
+      ASSIGN_OR_RETURN(linear.bias, LoadVector(*weights_, absl::StrCat(prefix, descriptor.name, ".bias")));
+    }
+    block.linears.push_back(std::move(linear));
+  }
+  block.norms.resize(kNormRoleCount);
+  for (const NormDescriptor& descriptor : config_.architecture->norms) {
+    ASSIGN_OR_RETURN(block.norms[static_cast<size_t>(descriptor.role)],
+                     LoadNorm(*weights_, config_, absl::StrCat(prefix, descriptor.name)));
+  }
+  return block;
+}
+
+absl::StatusOr<Head> Transformer::LoadHead() const {
+  const Architecture& family = *config_.architecture;
+  const std::string prefix = ModulePrefix(config_);
+  Head head;
+  if (config_.final_norm) {
+    ASSIGN_OR_RETURN(head.norm, LoadNorm(*weights_, config_, absl::StrCat(prefix, family.final_norm)));
+  }
+  if (config_.embedding_size != config_.hidden_size) {
+    ASSIGN_OR_RETURN(head.project_out, LoadMatrix(*weights_, absl::StrCat(prefix, family.project_out, ".weight")));
+  }
+  const std::string module = config_.tied_head ? absl::StrCat(prefix, family.embedding) : family.head;
+  ASSIGN_OR_RETURN(head.weight, LoadMatrix(*weights_, module + ".weight"));
+  return head;
+}
+
+}  // namespace quantd
