@@ -234,11 +234,12 @@ FileSystem& RealFileSystem() {
 
 absl::Status WriteFileDurably(FileSystem& files, const std::string& path, absl::string_view bytes) {
   const std::string temporary = path + ".tmp";
-  if (absl::Status status = WriteAndSync(files, temporary, bytes); !status.ok()) {
+  absl::Status status = WriteAndSync(files, temporary, bytes);
+  if (status.ok()) status = files.Rename(temporary, path);
+  if (!status.ok()) {
     (void)files.RemoveFile(temporary);
     return status;
   }
-  RETURN_IF_ERROR(files.Rename(temporary, path));
   return files.SyncDirectory(DirectoryName(path));
 }
 
