@@ -16,9 +16,9 @@ struct LinearSite {
   // Sites of one block that multiply the same input share this number; numbers grow in execution order.
   int input_group = 0;
   // Sites that runtimes fuse and that must share one scheme: "qkv", "gate_up"; "" for none.
-  std::string scheme_group;
+  std::string scheme_group = {};
   // The norm whose output this site multiplies, e.g. "model.layers.0.input_layernorm"; "" when it is not fed by one.
-  std::string norm;
+  std::string norm = {};
 };
 
 }  // namespace quantd
