@@ -78,7 +78,7 @@ class SafetensorsWriter {
   // INTERNAL for a plan that no reader would accept: a bad or repeated name, a negative dimension, sizes beyond 63
   // bits.
   static absl::StatusOr<std::unique_ptr<SafetensorsWriter>> Create(FileSystem& files, const std::string& path,
-                                                                   std::vector<TensorSpec> tensors,
+                                                                   const std::vector<TensorSpec>& tensors,
                                                                    const std::map<std::string, std::string>& metadata);
   absl::Status Append(absl::string_view bytes);
   absl::Status Finish();

@@ -75,7 +75,7 @@ uint64_t TensorSpec::size_bytes() const {
 }
 
 absl::StatusOr<std::unique_ptr<SafetensorsWriter>> SafetensorsWriter::Create(
-    FileSystem& files, const std::string& path, std::vector<TensorSpec> tensors,
+    FileSystem& files, const std::string& path, const std::vector<TensorSpec>& tensors,
     const std::map<std::string, std::string>& metadata) {
   auto writer = std::unique_ptr<SafetensorsWriter>(new SafetensorsWriter);
   writer->path_ = path;
