@@ -26,7 +26,8 @@ EvaluationTokens GoldenWindows(const std::string& folder) {
   const TensorEntry& entry = *file.Find("input_ids");
   std::vector<int64_t> ids(static_cast<size_t>(entry.elements()));
   std::memcpy(ids.data(), file.Bytes(entry).data(), entry.size_bytes());
-  EvaluationTokens tokens{.protocol = "plain"};
+  EvaluationTokens tokens;
+  tokens.protocol = "plain";
   for (int64_t s = 0; s < entry.shape[0]; ++s) {
     tokens.windows.push_back({{ids.begin() + s * entry.shape[1], ids.begin() + (s + 1) * entry.shape[1]}, 1});
   }
