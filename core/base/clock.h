@@ -2,8 +2,8 @@
 #ifndef QUANTD_CORE_BASE_CLOCK_H_
 #define QUANTD_CORE_BASE_CLOCK_H_
 
-#include "absl/base/thread_annotations.h"
-#include "absl/synchronization/mutex.h"
+#include <mutex>
+
 #include "absl/time/time.h"
 
 namespace quantd {
@@ -22,17 +22,17 @@ class FakeClock : public Clock {
  public:
   explicit FakeClock(absl::Time now = absl::FromUnixSeconds(1'700'000'000)) : now_(now) {}
   absl::Time Now() override {
-    absl::MutexLock lock(&mutex_);
+    const std::lock_guard<std::mutex> lock(mutex_);
     return now_;
   }
   void Advance(absl::Duration duration) {
-    absl::MutexLock lock(&mutex_);
+    const std::lock_guard<std::mutex> lock(mutex_);
     now_ += duration;
   }
 
  private:
-  absl::Mutex mutex_;
-  absl::Time now_ ABSL_GUARDED_BY(mutex_);
+  std::mutex mutex_;
+  absl::Time now_;  // guarded by mutex_
 };
 
 }  // namespace quantd

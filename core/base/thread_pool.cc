@@ -17,9 +17,10 @@ ThreadPool::ThreadPool(int thread_count) {
 
 ThreadPool::~ThreadPool() {
   {
-    absl::MutexLock lock(&mutex_);
+    const std::lock_guard<std::mutex> lock(mutex_);
     stopping_ = true;
   }
+  work_or_stop_.notify_all();
   for (std::thread& thread : threads_) thread.join();
 }
 
@@ -31,22 +32,17 @@ void ThreadPool::RunLoop(Loop& loop) {
 
 void ThreadPool::HelperMain() {
   int64_t seen = 0;
+  std::unique_lock<std::mutex> lock(mutex_);
   while (true) {
-    Loop* loop;
-    {
-      absl::MutexLock lock(&mutex_);
-      const auto has_work = [&]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) {
-        return stopping_ || (loop_ != nullptr && generation_ != seen);
-      };
-      mutex_.Await(absl::Condition(&has_work));
-      if (stopping_) return;
-      seen = generation_;
-      loop = loop_;
-      ++loop->helpers_inside;
-    }
+    work_or_stop_.wait(lock, [&] { return stopping_ || (loop_ != nullptr && generation_ != seen); });
+    if (stopping_) return;
+    seen = generation_;
+    Loop* const loop = loop_;
+    ++loop->helpers_inside;
+    lock.unlock();
     RunLoop(*loop);
-    absl::MutexLock lock(&mutex_);
-    --loop->helpers_inside;
+    lock.lock();
+    if (--loop->helpers_inside == 0) helpers_left_.notify_one();
   }
 }
 
@@ -58,15 +54,15 @@ void ThreadPool::ParallelFor(int64_t count, const std::function<void(int64_t)>& 
   }
   Loop loop{.body = &body, .count = count};
   {
-    absl::MutexLock lock(&mutex_);
+    const std::lock_guard<std::mutex> lock(mutex_);
     loop_ = &loop;
     ++generation_;
   }
+  work_or_stop_.notify_all();
   RunLoop(loop);
-  absl::MutexLock lock(&mutex_);
+  std::unique_lock<std::mutex> lock(mutex_);
   loop_ = nullptr;
-  const auto all_left = [&] { return loop.helpers_inside == 0; };
-  mutex_.Await(absl::Condition(&all_left));
+  helpers_left_.wait(lock, [&] { return loop.helpers_inside == 0; });
 }
 
 int AvailableCores() {

@@ -10,13 +10,12 @@
 #define QUANTD_CORE_BASE_THREAD_POOL_H_
 
 #include <atomic>
+#include <condition_variable>
 #include <cstdint>
 #include <functional>
+#include <mutex>
 #include <thread>
 #include <vector>
-
-#include "absl/base/thread_annotations.h"
-#include "absl/synchronization/mutex.h"
 
 namespace quantd {
 
@@ -41,10 +40,15 @@ class ThreadPool {
   void HelperMain();
   static void RunLoop(Loop& loop);
 
-  absl::Mutex mutex_;
-  Loop* loop_ ABSL_GUARDED_BY(mutex_) = nullptr;
-  int64_t generation_ ABSL_GUARDED_BY(mutex_) = 0;
-  bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
+  // The standard mutex and not Abseil's: ThreadSanitizer sees it, while Debian's Abseil is built without the sanitizer.
+  std::mutex mutex_;
+  std::condition_variable work_or_stop_;
+  std::condition_variable helpers_left_;
+  // Guarded by mutex_:
+  Loop* loop_ = nullptr;
+  int64_t generation_ = 0;
+  bool stopping_ = false;
+
   std::vector<std::thread> threads_;
 };
 

@@ -1,12 +1,12 @@
 #include "core/base/thread_pool.h"
 
 #include <atomic>
+#include <barrier>
+#include <mutex>
 #include <set>
 #include <thread>
 #include <vector>
 
-#include "absl/synchronization/barrier.h"
-#include "absl/synchronization/mutex.h"
 #include "tests/testing/status_matchers.h"
 
 namespace quantd {
@@ -54,15 +54,15 @@ TEST_P(ThreadPoolTest, LoopsFollowEachOther) {
 TEST_P(ThreadPoolTest, AllThreadsTakePart) {
   const int threads = GetParam();
   ThreadPool pool(threads);
-  absl::Mutex mutex;
+  std::mutex mutex;
   std::set<std::thread::id> seen;
-  absl::Barrier barrier(threads);  // passes only when as many bodies run at once
+  std::barrier barrier(threads);  // passes only when as many bodies run at once
   pool.ParallelFor(threads, [&](int64_t) {
     {
-      absl::MutexLock lock(&mutex);
+      const std::lock_guard<std::mutex> lock(mutex);
       seen.insert(std::this_thread::get_id());
     }
-    barrier.Block();
+    barrier.arrive_and_wait();
   });
   EXPECT_EQ(seen.size(), static_cast<size_t>(threads));
 }
