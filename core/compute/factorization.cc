@@ -1,7 +1,7 @@
 #include "core/compute/factorization.h"
 
 #include <algorithm>
-#include <atomic>
+#include <vector>
 
 #include "absl/strings/str_format.h"
 #include "core/base/checked.h"
@@ -12,118 +12,138 @@
 extern "C" {
 void spotrf_(const char* uplo, const int* n, float* a, const int* lda, int* info);
 void strtri_(const char* uplo, const char* diag, const int* n, float* a, const int* lda, int* info);
+void dpotrf_(const char* uplo, const int* n, double* a, const int* lda, int* info);
+void dtrtri_(const char* uplo, const char* diag, const int* n, double* a, const int* lda, int* info);
 }
 
 namespace quantd {
 namespace {
 
-// Diagonal blocks of this size are factored by one thread; everything else is products over tiles. Fixed, so that
-// results are.
+// Diagonal blocks of this size are factored by one thread; everything else is products over tiles of these sizes.
+// Fixed, so that results do not depend on the number of threads.
 constexpr int64_t kBase = 128;
-constexpr int64_t kTile = 256;
+constexpr int64_t kWide = 256;
+// Along the side where a triangle's zeros end, tiles are narrower: what they multiply beyond the diagonal is wasted.
+constexpr int64_t kNarrow = 128;
 
 // Splits n > kBase: a multiple of kBase near the middle.
 int64_t SplitPoint(int64_t n) {
   return CeilDiv(CeilDiv(n, kBase), 2) * kBase;
 }
 
-// Blocked algorithms on lower triangles, by halves:  A = [A11 . ; A21 A22].
-class LowerTriangle {
+struct Tile {
+  int64_t row, rows, col, cols;
+};
+
+// The inverse of the Cholesky factor, in place and by halves. With A = [A11 . ; A21 A22] = L L^T and M = L^-1:
+//     M11 from A11;  L21 = A21 M11^T;  M22 from A22 - L21 L21^T;  M21 = -M22 L21 M11.
+// Having M11 at hand, every step is a product, which BLAS does at its full rate: triangular solves pack the whole
+// triangle again for each strip.
+class InverseOfFactor {
  public:
-  explicit LowerTriangle(const ExecutionContext& context) : context_(context) {}
+  InverseOfFactor(const ExecutionContext& context, int64_t n)
+      : context_(context), scratch_(SplitPoint(n), SplitPoint(n)) {}
 
-  // A = L L^T in place. False when a pivot is not positive.
-  bool Factor(MutableMatrixView a) const {
-    if (a.rows <= kBase) return FactorBase(a);
-    const Halves h = Split(a);
-    if (!Factor(h.a11)) return false;
-    SolveRight(h.a11, h.a21);           // L21 = A21 L11^-T
-    SubtractSelfProduct(h.a21, h.a22);  // A22 - L21 L21^T
-    return Factor(h.a22);
-  }
-
-  // L := L^-1 in place:  [L11^-1 . ; -L22^-1 L21 L11^-1  L22^-1].
-  void Invert(MutableMatrixView l) const {
-    if (l.rows <= kBase) return InvertBase(l);
-    const Halves h = Split(l);
-    DivideBothSides(h);
-    Invert(h.a11);
-    Invert(h.a22);
+  // Lower triangle of a: in A, out M. The part above the diagonal is zero before and after. False when a pivot is not
+  // positive.
+  bool Run(MutableMatrixView a) {
+    if (a.rows <= kBase) return RunBase(a);
+    const int64_t n1 = SplitPoint(a.rows);
+    const int64_t n2 = a.rows - n1;
+    const MutableMatrixView m11 = a.Rows(0, n1).Cols(0, n1);
+    const MutableMatrixView a21 = a.Rows(n1, n2).Cols(0, n1);
+    const MutableMatrixView m22 = a.Rows(n1, n2).Cols(n1, n2);
+    const MutableMatrixView scratch = {scratch_.data(), n2, n1, n1};
+    if (!Run(m11)) return false;
+    TimesTransposedLower(a21, m11, scratch);
+    Copy(scratch, a21);
+    SubtractSelfProduct(a21, m22);
+    if (!Run(m22)) return false;
+    TimesLower(a21, m11, scratch);
+    MinusLowerTimes(m22, scratch, a21);
+    return true;
   }
 
  private:
-  struct Halves {
-    MutableMatrixView a11, a21, a22;
-  };
-  static Halves Split(const MutableMatrixView& a) {
-    const int64_t n1 = SplitPoint(a.rows);
-    const int64_t n2 = a.rows - n1;
-    return {a.Rows(0, n1).Cols(0, n1), a.Rows(n1, n2).Cols(0, n1), a.Rows(n1, n2).Cols(n1, n2)};
-  }
-
   // Row-major lower is LAPACK's column-major upper.
-  static bool FactorBase(MutableMatrixView a) {
+  static bool RunBase(MutableMatrixView a) {
     const int n = static_cast<int>(a.rows);
     const int stride = static_cast<int>(a.stride);
     int info = 0;
     spotrf_("U", &n, a.data, &stride, &info);
+    if (info == 0) strtri_("U", "N", &n, a.data, &stride, &info);
     return info == 0;
   }
-  static void InvertBase(MutableMatrixView l) {
-    const int n = static_cast<int>(l.rows);
-    const int stride = static_cast<int>(l.stride);
-    int info = 0;  // a zero pivot cannot come: the factor's are positive
-    strtri_("U", "N", &n, l.data, &stride, &info);
-  }
 
-  // b := b l^-T, strips of rows in parallel.
-  void SolveRight(const MatrixView& l, MutableMatrixView b) const {
-    ForStrips(b.rows, [&](int64_t first, int64_t count) {
-      cblas_strsm(CblasRowMajor, CblasRight, CblasLower, CblasTrans, CblasNonUnit, count, b.cols, 1.0f, l.data,
-                  l.stride, b.row(first), b.stride);
+  template <typename Body>
+  void ForTiles(const MutableMatrixView& out, int64_t tile_rows, int64_t tile_cols, const Body& body) const {
+    const int64_t across = CeilDiv(out.cols, tile_cols);
+    context_.pool().ParallelFor(CeilDiv(out.rows, tile_rows) * across, [&](int64_t index) {
+      const int64_t row = index / across * tile_rows;
+      const int64_t col = index % across * tile_cols;
+      body(Tile{row, std::min(tile_rows, out.rows - row), col, std::min(tile_cols, out.cols - col)});
     });
   }
 
-  // c -= a a^T, lower triangle, tiles in parallel.
+  // out = a l^T: column c of it needs columns 0..c of a.
+  void TimesTransposedLower(const MatrixView& a, const MatrixView& l, MutableMatrixView out) const {
+    ForTiles(out, kWide, kNarrow, [&](const Tile& t) {
+      cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, t.rows, t.cols, t.col + t.cols, 1.0f, a.row(t.row), a.stride,
+                  l.row(t.col), l.stride, 0.0f, out.row(t.row) + t.col, out.stride);
+    });
+  }
+
+  // out = a l: column c of it needs columns c.. of a.
+  void TimesLower(const MatrixView& a, const MatrixView& l, MutableMatrixView out) const {
+    ForTiles(out, kWide, kNarrow, [&](const Tile& t) {
+      cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, t.rows, t.cols, a.cols - t.col, 1.0f, a.row(t.row) + t.col,
+                  a.stride, l.row(t.col) + t.col, l.stride, 0.0f, out.row(t.row) + t.col, out.stride);
+    });
+  }
+
+  // out = -l b: row r of it needs rows 0..r of b.
+  void MinusLowerTimes(const MatrixView& l, const MatrixView& b, MutableMatrixView out) const {
+    ForTiles(out, kNarrow, kWide, [&](const Tile& t) {
+      cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, t.rows, t.cols, t.row + t.rows, -1.0f, l.row(t.row),
+                  l.stride, b.data + t.col, b.stride, 0.0f, out.row(t.row) + t.col, out.stride);
+    });
+  }
+
+  // c -= a a^T, lower triangle.
   void SubtractSelfProduct(const MatrixView& a, MutableMatrixView c) const {
-    const int64_t tiles = CeilDiv(c.rows, kTile);
-    context_.pool().ParallelFor(tiles * (tiles + 1) / 2, [&](int64_t index) {
-      int64_t i = 0;
-      while ((i + 1) * (i + 2) / 2 <= index) ++i;
-      const int64_t row = i * kTile;
-      const int64_t col = (index - i * (i + 1) / 2) * kTile;
-      const int64_t rows = std::min(kTile, c.rows - row);
-      const int64_t cols = std::min(kTile, c.rows - col);
-      if (row == col) {
-        cblas_ssyrk(CblasRowMajor, CblasLower, CblasNoTrans, rows, a.cols, -1.0f, a.row(row), a.stride, 1.0f,
-                    c.row(row) + col, c.stride);
+    ForTiles(c, kWide, kWide, [&](const Tile& t) {
+      if (t.col > t.row) return;
+      if (t.row == t.col) {
+        cblas_ssyrk(CblasRowMajor, CblasLower, CblasNoTrans, t.rows, a.cols, -1.0f, a.row(t.row), a.stride, 1.0f,
+                    c.row(t.row) + t.col, c.stride);
       } else {
-        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, rows, cols, a.cols, -1.0f, a.row(row), a.stride,
-                    a.row(col), a.stride, 1.0f, c.row(row) + col, c.stride);
+        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, t.rows, t.cols, a.cols, -1.0f, a.row(t.row), a.stride,
+                    a.row(t.col), a.stride, 1.0f, c.row(t.row) + t.col, c.stride);
       }
     });
   }
 
-  // a21 := -a22^-1 a21 a11^-1, rows first, then columns.
-  void DivideBothSides(const Halves& h) const {
-    ForStrips(h.a21.rows, [&](int64_t first, int64_t count) {
-      cblas_strsm(CblasRowMajor, CblasRight, CblasLower, CblasNoTrans, CblasNonUnit, count, h.a21.cols, -1.0f,
-                  h.a11.data, h.a11.stride, h.a21.row(first), h.a21.stride);
+  void Copy(const MatrixView& from, MutableMatrixView to) const {
+    context_.pool().ParallelFor(CeilDiv(from.rows, kNarrow), [&](int64_t strip) {
+      const int64_t end = std::min((strip + 1) * kNarrow, from.rows);
+      for (int64_t row = strip * kNarrow; row < end; ++row) std::copy_n(from.row(row), from.cols, to.row(row));
     });
-    ForStrips(h.a21.cols, [&](int64_t first, int64_t count) {
-      cblas_strsm(CblasRowMajor, CblasLeft, CblasLower, CblasNoTrans, CblasNonUnit, h.a21.rows, count, 1.0f, h.a22.data,
-                  h.a22.stride, h.a21.data + first, h.a21.stride);
-    });
-  }
-
-  template <typename Body>
-  void ForStrips(int64_t count, const Body& body) const {
-    context_.pool().ParallelFor(CeilDiv(count, kTile),
-                                [&](int64_t strip) { body(strip * kTile, std::min(kTile, count - strip * kTile)); });
   }
 
   const ExecutionContext& context_;
+  Matrix scratch_;  // L21 of the current level, or a product on the way
 };
+
+// The same for a small matrix, by one thread in f64.
+bool InverseOfFactorInF64(Matrix& matrix) {
+  const int n = static_cast<int>(matrix.rows());
+  std::vector<double> wide(matrix.span().begin(), matrix.span().end());
+  int info = 0;
+  dpotrf_("U", &n, wide.data(), &n, &info);
+  if (info == 0) dtrtri_("U", "N", &n, wide.data(), &n, &info);
+  std::transform(wide.begin(), wide.end(), matrix.data(), [](double value) { return static_cast<float>(value); });
+  return info == 0;
+}
 
 // Reverses rows and columns: of a square matrix without gaps that is its elements backwards.
 void ReverseRowsAndColumns(const ExecutionContext& context, Matrix& matrix) {
@@ -144,13 +164,13 @@ void ClearAboveDiagonal(const ExecutionContext& context, Matrix& matrix) {
 absl::StatusOr<Matrix> InverseCholeskyUpper(const ExecutionContext& context, Matrix h) {
   UseSingleThreadedBlas();
   ReverseRowsAndColumns(context, h);
-  const LowerTriangle lower(context);
-  if (!lower.Factor(h.view())) {
+  ClearAboveDiagonal(context, h);
+  const bool positive =
+      h.rows() <= kInverseCholeskyF64Size ? InverseOfFactorInF64(h) : InverseOfFactor(context, h.rows()).Run(h.view());
+  if (!positive) {
     return ReasonError(absl::StatusCode::kFailedPrecondition, "NOT_POSITIVE_DEFINITE",
                        absl::StrFormat("the %d x %d matrix is not positive definite; add damping", h.rows(), h.cols()));
   }
-  lower.Invert(h.view());
-  ClearAboveDiagonal(context, h);
   ReverseRowsAndColumns(context, h);
   return h;
 }

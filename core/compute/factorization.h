@@ -8,13 +8,15 @@
 
 namespace quantd {
 
-// The upper triangular U with U^T U = H^-1, for symmetric positive definite H [n, n]; the lower triangle of the result
-// is zero.
+// Up to this size factors are computed in f64, where that costs next to nothing.
+inline constexpr int64_t kInverseCholeskyF64Size = 512;
+
+// The upper triangular U with U^T U = H^-1, for symmetric positive definite H [n, n], whose upper triangle is read; the
+// lower triangle of the result is zero.
 //
 // Instead of the textbook's three steps (factor, invert, factor again: n^3 multiply-adds) H = R R^T is factored with R
 // upper, which is the ordinary Cholesky factorization of H with rows and columns reversed; then U = R^-1, since
-// (R^-1)^T R^-1 = (R R^T)^-1. That takes n^3 / 3 multiply-adds, in f32. Needs the lower triangle of the reversed
-// matrix, so the upper one of `h`; both may be given.
+// (R^-1)^T R^-1 = (R R^T)^-1. That takes n^3 / 3 multiply-adds.
 //
 // The result does not depend on the number of threads. NOT_POSITIVE_DEFINITE (FAILED_PRECONDITION) when a pivot is not
 // positive.

@@ -1,5 +1,7 @@
 #include "core/quant/column_slabs.h"
 
+#include <vector>
+
 namespace quantd {
 namespace {
 
@@ -18,7 +20,26 @@ void CutSlab(const MatrixView& weight, int64_t slab, WeightSlabs& slabs) {
   }
 }
 
+void PermuteSlab(absl::Span<const int32_t> order, int64_t slab, WeightSlabs& slabs) {
+  std::vector<float> before(slabs.column(slab, 0), slabs.column(slab, 0) + slabs.cols() * kSlabRows);
+  for (int64_t j = 0; j < slabs.cols(); ++j) {
+    std::copy_n(before.data() + order[j] * kSlabRows, kSlabRows, slabs.column(slab, j));
+  }
+}
+
+bool IsIdentity(absl::Span<const int32_t> order) {
+  for (size_t j = 0; j < order.size(); ++j) {
+    if (order[j] != static_cast<int32_t>(j)) return false;
+  }
+  return true;
+}
+
 }  // namespace
+
+void PermuteColumns(const ExecutionContext& context, absl::Span<const int32_t> order, WeightSlabs& slabs) {
+  if (IsIdentity(order)) return;
+  context.pool().ParallelFor(slabs.slabs(), [&](int64_t slab) { PermuteSlab(order, slab, slabs); });
+}
 
 WeightSlabs CutIntoSlabs(const ExecutionContext& context, const MatrixView& weight) {
   WeightSlabs slabs(weight.rows, weight.cols);

@@ -8,10 +8,10 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <memory>
 
 #include "absl/types/span.h"
 #include "core/base/checked.h"
+#include "core/base/zeroed_buffer.h"
 #include "core/compute/execution_context.h"
 #include "core/tensor/matrix.h"
 
@@ -23,7 +23,7 @@ template <typename T>
 class ColumnSlabs {
  public:
   ColumnSlabs(int64_t rows, int64_t cols)
-      : rows_(rows), cols_(cols), values_(std::make_unique<T[]>(static_cast<size_t>(slabs() * cols * kSlabRows))) {}
+      : rows_(rows), cols_(cols), values_(AllocateZeroedArray<T>(static_cast<size_t>(slabs() * cols * kSlabRows))) {}
 
   int64_t rows() const { return rows_; }
   int64_t cols() const { return cols_; }
@@ -37,7 +37,7 @@ class ColumnSlabs {
  private:
   int64_t rows_;
   int64_t cols_;
-  std::unique_ptr<T[]> values_;
+  ZeroedBuffer<T> values_;
 };
 
 using WeightSlabs = ColumnSlabs<float>;
@@ -47,18 +47,8 @@ using CodeSlabs = ColumnSlabs<Code>;
 
 WeightSlabs CutIntoSlabs(const ExecutionContext& context, const MatrixView& weight);
 
-// Column j of the result is column order[j] of `slabs`.
-template <typename T>
-ColumnSlabs<T> PermuteColumns(const ExecutionContext& context, const ColumnSlabs<T>& slabs,
-                              absl::Span<const int32_t> order) {
-  ColumnSlabs<T> permuted(slabs.rows(), slabs.cols());
-  context.pool().ParallelFor(slabs.slabs(), [&](int64_t slab) {
-    for (int64_t j = 0; j < slabs.cols(); ++j) {
-      std::copy_n(slabs.column(slab, order[j]), kSlabRows, permuted.column(slab, j));
-    }
-  });
-  return permuted;
-}
+// Moves column order[j] to column j, in place.
+void PermuteColumns(const ExecutionContext& context, absl::Span<const int32_t> order, WeightSlabs& slabs);
 
 }  // namespace quantd
 

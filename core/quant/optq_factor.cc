@@ -71,12 +71,12 @@ absl::StatusOr<OptqFactor> FactorSensitivity(const ExecutionContext& context, co
     sort_keys[j] = options.authors_dead_columns ? 1.0 : -1.0;
   }
   result.order = SweepOrder(sort_keys, options.act_order);
-  // A power of two scales without rounding: the mean diagonal becomes 1 to 2, whatever the units of the sensitivity.
-  const double scale = std::ldexp(1.0, -std::ilogb(Mean(diagonal)));
-  const double scaled_mean = scale * Mean(diagonal);
+  // A power of two scales without rounding, whatever the units of the sensitivity.
+  result.scale = std::ldexp(1.0, -std::ilogb(Mean(diagonal)));
   for (; result.damping_retries <= kMaxDampingRetries; ++result.damping_retries, result.damping *= 10) {
+    result.scaled_damping = result.damping * result.scale * Mean(diagonal);
     absl::StatusOr<Matrix> factor = InverseCholeskyUpper(
-        context, PermuteScaleDamp(context, hessian, result.order, diagonal, scale, result.damping * scaled_mean));
+        context, PermuteScaleDamp(context, hessian, result.order, diagonal, result.scale, result.scaled_damping));
     if (!factor.ok()) continue;
     result.factor = *std::move(factor);
     return result;

@@ -25,9 +25,12 @@ struct OptqFactor {
   std::vector<int32_t> order{};  // step of the sweep -> column of the model
   std::vector<bool> dead{};      // by column of the model: no input ever reached it
   int64_t dead_columns = 0;
-  // U in sweep order: upper triangular, U^T U = (H + damping * I)^-1 for H scaled to a mean diagonal of 1.
+  // U in sweep order: upper triangular, U^T U = (scale * H + scaled_damping * I)^-1. The scale brings the mean diagonal
+  // to 1..2.
   Matrix factor{};
-  double damping = 0;       // as used
+  double scale = 1;
+  double scaled_damping = 0;
+  double damping = 0;       // relative to the mean diagonal, as used
   int damping_retries = 0;  // tenfold increases
   bool gave_up = false;     // no factor even then
 };

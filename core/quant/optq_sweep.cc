@@ -2,7 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
-#include <optional>
+#include <numeric>
 
 #include "core/compute/tile_product.h"
 #include "core/quant/uniform_kernels.h"
@@ -19,6 +19,7 @@ class Sweep {
         const OptqOptions& options)
       : context_(context),
         grid_(grid),
+        weight_(weight),
         factor_(factor),
         kernels_(UniformKernelsFor(context.isa())),
         cols_(weight.cols),
@@ -29,11 +30,12 @@ class Sweep {
         values_(CutIntoSlabs(context, weight)),
         errors_(weight.rows, block_size_),
         codes_(weight.rows, weight.cols),
-        costs_(weight.cols) {}
+        costs_(weight.cols),
+        squares_(values_.slabs() * kSlabRows) {}
 
   absl::StatusOr<Solution> Run() {
     RETURN_IF_ERROR(FitInModelOrder());
-    values_ = PermuteColumns(context_, values_, factor_.order);
+    PermuteColumns(context_, factor_.order, values_);
     for (int64_t j = 0; j < cols_; ++j) costs_[j] = CostOf(j);
     for (int64_t first = 0; first < cols_; first += block_size_) {
       const int64_t end = std::min(first + block_size_, cols_);
@@ -89,8 +91,9 @@ class Sweep {
     float nearest[kSlabRows];
     float* values = values_.column(slab, step);
     fits_[column / columns_per_fit_]->Nearest(column % columns_per_fit_, slab, values, nearest,
-                                              codes_.column(slab, step));
+                                              codes_.column(slab, factor_.order[step]));
     kernels_.divide_difference(values, nearest, factor_.factor.at(step, step), errors);
+    kernels_.add_squares(errors, &squares_[slab * kSlabRows]);
     std::memcpy(values, nearest, sizeof(nearest));
   }
 
@@ -129,14 +132,41 @@ class Sweep {
       step_of_column[factor_.order[step]] = static_cast<int32_t>(step);
       fit_of_column[factor_.order[step]] = static_cast<int32_t>(FittedColumn(step) / columns_per_fit_);
     }
-    return {.values = PermuteColumns(context_, values_, step_of_column),
-            .codes = PermuteColumns(context_, codes_, step_of_column),
+    PermuteColumns(context_, step_of_column, values_);
+    const double squared_error = SquaredError();
+    return {.values = std::move(values_),
+            .codes = std::move(codes_),
             .fits = std::move(fits_),
-            .fit_of_column = std::move(fit_of_column)};
+            .fit_of_column = std::move(fit_of_column),
+            .squared_error = squared_error};
+  }
+
+  // With E = W - W-hat the sweep has made sum e^2 = tr(E (s H + d I) E^T); the damping's share is taken out. Columns
+  // must be in model order.
+  double SquaredError() const {
+    std::vector<double> differences(values_.slabs());
+    context_.pool().ParallelFor(values_.slabs(), [&](int64_t slab) { differences[slab] = SquaredDifference(slab); });
+    const double damped = std::accumulate(squares_.begin(), squares_.end(), 0.0);
+    const double difference = std::accumulate(differences.begin(), differences.end(), 0.0);
+    return std::max(0.0, damped - factor_.scaled_damping * difference) / factor_.scale;
+  }
+
+  // Dead columns were swept as zeros: no difference.
+  double SquaredDifference(int64_t slab) const {
+    double sum = 0;
+    for (int64_t r = 0; r < values_.rows_in(slab); ++r) {
+      const float* row = weight_.row(values_.first_row(slab) + r);
+      for (int64_t c = 0; c < cols_; ++c) {
+        const double difference = factor_.dead[c] ? 0.0 : static_cast<double>(row[c]) - values_.column(slab, c)[r];
+        sum += difference * difference;
+      }
+    }
+    return sum;
   }
 
   const ExecutionContext& context_;
   const Grid& grid_;
+  const MatrixView weight_;
   const OptqFactor& factor_;
   const UniformKernels& kernels_;
   const int64_t cols_;
@@ -146,8 +176,9 @@ class Sweep {
   const int64_t block_size_;
   WeightSlabs values_;  // in model order until grids of the model's layout are fitted, then in sweep order
   WeightSlabs errors_;  // e of the current block
-  CodeSlabs codes_;
+  CodeSlabs codes_;     // in model order
   std::vector<float> costs_;
+  std::vector<double> squares_;  // sum of e^2, by row
   std::vector<std::unique_ptr<FittedGrid>> fits_;
 };
 

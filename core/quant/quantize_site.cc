@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 #include <optional>
 #include <vector>
 
@@ -14,7 +15,7 @@ namespace quantd {
 namespace {
 
 // Rows decoded and multiplied together when errors are measured.
-constexpr int64_t kErrorTileRows = 128;
+constexpr int64_t kErrorTileRows = 256;
 
 absl::Status CheckShapes(const SitePlan& plan, const MatrixView& weight, const Matrix& hessian) {
   if (weight.rows != plan.site.rows || weight.cols != plan.site.cols || weight.rows < 1 || weight.cols < 1) {
@@ -66,28 +67,35 @@ double Cost(const MatrixView& matrix, const Matrix& hessian) {
   return hessian.size() == 0 ? SquaredNorm(matrix) : QuadraticForm(matrix, hessian.view());
 }
 
-double RelativeSquaredError(const ExecutionContext& context, const QuantizedWeight& quantized, const MatrixView& weight,
-                            const Matrix& hessian) {
-  const int64_t tiles = CeilDiv(weight.rows, kErrorTileRows);
-  std::vector<double> errors(tiles);
-  std::vector<double> norms(tiles);
-  context.pool().ParallelFor(tiles, [&](int64_t tile) {
+// Sum of `tile_cost` over tiles of rows, in the order of the tiles.
+template <typename TileCost>
+double SumOverTiles(const ExecutionContext& context, const MatrixView& weight, const TileCost& tile_cost) {
+  std::vector<double> costs(CeilDiv(weight.rows, kErrorTileRows));
+  context.pool().ParallelFor(static_cast<int64_t>(costs.size()), [&](int64_t tile) {
     const int64_t first = tile * kErrorTileRows;
-    const MatrixView original = weight.Rows(first, std::min(kErrorTileRows, weight.rows - first));
+    costs[tile] = tile_cost(first, weight.Rows(first, std::min(kErrorTileRows, weight.rows - first)));
+  });
+  return std::accumulate(costs.begin(), costs.end(), 0.0);
+}
+
+double ErrorCost(const ExecutionContext& context, const QuantizedWeight& quantized, const MatrixView& weight,
+                 const Matrix& hessian) {
+  return SumOverTiles(context, weight, [&](int64_t first_row, const MatrixView& original) {
     Matrix difference(original.rows, original.cols);
-    quantized.DecodeRows(first, difference.view());
+    quantized.DecodeRows(first_row, difference.view());
     for (int64_t r = 0; r < original.rows; ++r) {
       for (int64_t c = 0; c < original.cols; ++c) difference.at(r, c) -= original.at(r, c);
     }
-    errors[tile] = Cost(difference.view(), hessian);
-    norms[tile] = Cost(original, hessian);
+    return Cost(difference.view(), hessian);
   });
-  double error = 0;
-  double norm = 0;
-  for (int64_t tile = 0; tile < tiles; ++tile) {
-    error += errors[tile];
-    norm += norms[tile];
-  }
+}
+
+double RelativeSquaredError(const ExecutionContext& context, const Solution& solution, const QuantizedWeight& quantized,
+                            const MatrixView& weight, const Matrix& hessian) {
+  const double error =
+      solution.squared_error.has_value() ? *solution.squared_error : ErrorCost(context, quantized, weight, hessian);
+  const double norm = SumOverTiles(
+      context, weight, [&](int64_t /*first_row*/, const MatrixView& original) { return Cost(original, hessian); });
   return norm > 0 ? std::max(0.0, error / norm) : 0;
 }
 
@@ -108,7 +116,7 @@ absl::StatusOr<SiteResult> QuantizeSite(const ExecutionContext& context, const S
       .damping_retries = solved->damping_retries,
       .nearest_fallback = solved->nearest_fallback,
       .dead_columns = solved->dead_columns};
-  result.relative_squared_error = RelativeSquaredError(context, *result.weight, weight, hessian);
+  result.relative_squared_error = RelativeSquaredError(context, *solved, *result.weight, weight, hessian);
   return result;
 }
 

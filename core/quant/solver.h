@@ -3,6 +3,7 @@
 #define QUANTD_CORE_QUANT_SOLVER_H_
 
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -24,6 +25,8 @@ struct Solution {
   int damping_retries = 0;        // tenfold increases because the matrix was not positive definite
   bool nearest_fallback = false;  // gave up on the matrix and rounded to nearest
   int64_t dead_columns = 0;
+  // tr((W - W-hat) H (W - W-hat)^T), when the solver has it at no cost.
+  std::optional<double> squared_error{};
 };
 
 // Immutable; thread-safe.

@@ -83,12 +83,16 @@ void DivideDifference(const float* __restrict values, const float* __restrict ne
   for (int i = 0; i < kLanes; ++i) errors[i] = (values[i] - nearest[i]) / divisor;
 }
 
+void AddSquares(const float* __restrict errors, double* __restrict sums) {
+  for (int i = 0; i < kLanes; ++i) sums[i] += static_cast<double>(errors[i]) * static_cast<double>(errors[i]);
+}
+
 void SubtractScaled(const float* __restrict errors, float factor, float* __restrict values) {
   for (int i = 0; i < kLanes; ++i) values[i] -= factor * errors[i];
 }
 
 constexpr UniformKernels TableFor(Isa isa) {
-  return {isa, &WidenRange, &RoundToGrid, &AddClipErrors, &DivideDifference, &SubtractScaled};
+  return {isa, &WidenRange, &RoundToGrid, &AddClipErrors, &DivideDifference, &AddSquares, &SubtractScaled};
 }
 
 }  // namespace

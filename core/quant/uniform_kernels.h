@@ -23,6 +23,8 @@ struct UniformKernels {
   void (*add_clip_errors)(const float* values, const float* scales, const float* zeros, float max_code, double* errors);
   // errors = (values - nearest) / divisor.
   void (*divide_difference)(const float* values, const float* nearest, float divisor, float* errors);
+  // sums += errors^2.
+  void (*add_squares)(const float* errors, double* sums);
   // values -= factor * errors.
   void (*subtract_scaled)(const float* errors, float factor, float* values);
 };

@@ -3,10 +3,9 @@
 #define QUANTD_CORE_TENSOR_MATRIX_H_
 
 #include <cstdint>
-#include <cstdlib>
-#include <memory>
 
 #include "absl/types/span.h"
+#include "core/base/zeroed_buffer.h"
 
 namespace quantd {
 
@@ -61,12 +60,9 @@ class Matrix {
   MatrixView view() const { return {data_.get(), rows_, cols_, cols_}; }
 
  private:
-  struct Free {
-    void operator()(float* data) const { std::free(data); }
-  };
   int64_t rows_ = 0;
   int64_t cols_ = 0;
-  std::unique_ptr<float[], Free> data_;
+  ZeroedBuffer<float> data_;
 };
 
 }  // namespace quantd
