@@ -1,6 +1,6 @@
 // Causal attention of one sequence in f32:
-//     out_i = sum_j softmax_j(scale * q_i . k_j + slope_head * j) v_j     over j <= i and, with a window, j > i -
-//     window
+//     out_i = sum_j softmax_j(scale * q_i . k_j + slope_head * j) v_j
+// over j <= i and, with a window, j > i - window.
 // Query heads share key/value heads in order (grouped-query attention).
 #ifndef QUANTD_CORE_COMPUTE_ATTENTION_H_
 #define QUANTD_CORE_COMPUTE_ATTENTION_H_

@@ -4,6 +4,7 @@
 
 #include "core/base/checked.h"
 #include "core/compute/blas.h"
+#include "core/compute/matvec.h"
 
 namespace quantd {
 namespace {
@@ -33,6 +34,7 @@ int64_t TileCount(int64_t rows, int64_t cols) {
 
 void MatMulTransposed(const ExecutionContext& context, const MatrixView& a, const MatrixView& b, MutableMatrixView out,
                       bool accumulate) {
+  if (a.rows <= kMaxMatVecRows) return MatVecTransposed(context, a, b, out, accumulate);
   UseSingleThreadedBlas();
   context.pool().ParallelFor(TileCount(out.rows, out.cols), [&](int64_t index) {
     const Tile t = TileAt(index, out.rows, out.cols);

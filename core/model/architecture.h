@@ -1,18 +1,18 @@
-// Everything quantd knows about one family of models, as data: names of tensors, kinds of norm, positions and
-// activation. A new family made of known parts is one more descriptor in architecture.cc and a fixture in
+// Everything quantd knows about one family of models, as data: names of tensors and of config.json's keys, kinds of
+// norm, positions and activation. A new family made of known parts is one more row in families.cc and a fixture in
 // tests/data/arch/.
 #ifndef QUANTD_CORE_MODEL_ARCHITECTURE_H_
 #define QUANTD_CORE_MODEL_ARCHITECTURE_H_
 
 #include <cstdint>
-#include <string>
-#include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 
 namespace quantd {
+
+struct ModelConfig;  // core/model/model_config.h
 
 enum class NormKind { kRms, kLayer };
 enum class Activation { kSilu, kRelu, kGeluTanh, kGeluErf };
@@ -21,15 +21,16 @@ enum class PositionKind { kRotary, kLearned, kAlibi };
 // How q, k and v lie in the rows of one stored matrix.
 enum class QkvLayout {
   kSeparate,  // three matrices
-  kPerHead,   // [head][q, k, v][head size] (bloom)
+  kPerHead,   // [head][q, k, v][head size] (bloom, gpt_neox)
+  kStacked,   // all heads of q, then of k, then of v (phi3)
 };
 
 // What a linear of a block does. Blocks list their linears in execution order.
-enum class Role { kQuery, kKey, kValue, kFusedQkv, kAttentionOut, kGate, kUp, kDown };
-inline constexpr int kRoleCount = 8;
+// kFusedGateUp: the rows of the gate, then those of up.
+enum class Role { kQuery, kKey, kValue, kFusedQkv, kAttentionOut, kGate, kUp, kFusedGateUp, kDown };
 
 // Sizes a tensor dimension may have; ModelConfig gives the numbers.
-enum class Dim { kHidden, kHeads, kKvHeads, kFusedHeads, kIntermediate };
+enum class Dim { kHidden, kHeads, kKvHeads, kFusedHeads, kIntermediate, kFusedIntermediate };
 
 // When a linear has a bias.
 enum class BiasRule { kNever, kAlways, kAttentionBias, kMlpBias };
@@ -54,16 +55,34 @@ struct NormDescriptor {
   const char* name;
 };
 
-// Names of config.json keys, where families differ. "" : the family has no such key and the default holds.
+// Names of config.json keys, where families differ. "": the family has no such key and the default holds.
 struct ConfigKeys {
   const char* hidden_size = "hidden_size";
-  const char* intermediate_size = "intermediate_size";  // "" : 4 * hidden_size
+  const char* intermediate_size = "intermediate_size";  // "": 4 * hidden_size
   const char* blocks = "num_hidden_layers";
   const char* heads = "num_attention_heads";
-  const char* kv_heads = "num_key_value_heads";     // "" : as many as heads
-  const char* context = "max_position_embeddings";  // "" : no limit
-  const char* norm_epsilon = "rms_norm_eps";        // "" : the default
-  const char* activation = "hidden_act";            // "" : fixed
+  const char* kv_heads = "num_key_value_heads";     // "": as many as heads
+  const char* context = "max_position_embeddings";  // "": no limit
+  const char* embedding_size = "";                  // "": hidden_size
+  const char* norm_epsilon = "rms_norm_eps";        // "": the default
+  const char* activation = "hidden_act";            // "": fixed
+  const char* rotary_base = "rope_theta";
+  const char* rotary_share = "";  // share of a head's entries that are rotated; "": all
+  const char* sliding_window = "";
+};
+
+// A boolean of config.json and what it sets; `inverted`: to its opposite.
+struct ConfigSwitch {
+  const char* key;
+  bool fallback;
+  bool ModelConfig::*target;
+  bool inverted = false;
+};
+
+// A boolean of config.json whose other value is not supported.
+struct RequiredSwitch {
+  const char* key;
+  bool value;  // also when absent
 };
 
 struct Architecture {
@@ -81,6 +100,8 @@ struct Architecture {
   absl::Span<const ActivationName> activations;
   absl::Span<const LinearDescriptor> linears;
   absl::Span<const NormDescriptor> norms;
+  absl::Span<const ConfigSwitch> switches = {};
+  absl::Span<const RequiredSwitch> required = {};
   // Tensor names. The prefix stands before all of them and may be missing from the files when `prefix_optional`.
   const char* prefix;
   bool prefix_optional = false;
@@ -96,15 +117,16 @@ struct Architecture {
   // Buffers that older files carry and that are no weights: suffixes of names.
   absl::Span<const char* const> ignored_suffixes = {};
   bool tied_by_default = false;
-  bool head_size_free = false;  // head_dim may differ from hidden / heads
-  bool sliding_window_by_default = false;
-  int64_t default_sliding_window = 0;
-  int64_t default_kv_heads = 0;  // 0: as many as heads
+  bool head_size_free = false;         // head_dim may differ from hidden / heads
+  int64_t default_sliding_window = 0;  // when the key is absent; null always means none
+  int64_t default_kv_heads = 0;        // 0: as many as heads
   double default_norm_epsilon = 1e-6;
   double default_rotary_base = 10000;
+  double default_rotary_share = 1;
 
-  bool gated() const;  // has a gate beside up
+  // nullptr: the family has no such linear.
   const LinearDescriptor* Find(Role role) const;
+  bool HasNorm(NormRole role) const;
 };
 
 // All families, for messages and tests.

@@ -3,83 +3,80 @@
 #include <cmath>
 
 #include "core/compute/matmul.h"
-#include "core/compute/vector_math.h"
+#include "core/compute/vector_kernels.h"
 
 namespace quantd {
 namespace {
 
-// Sums are double: cheap beside the products, and they keep norms at the accuracy of one rounding.
-void NormGroup(const NormOptions& options, const Norm& norm, const float* in, float* out, int64_t size) {
-  double mean = 0, squares = 0;
-  if (options.kind == NormKind::kLayer) {
-    for (int64_t i = 0; i < size; ++i) mean += in[i];
-    mean /= static_cast<double>(size);
-  }
-  for (int64_t i = 0; i < size; ++i) squares += (in[i] - mean) * (in[i] - mean);
-  const double inverse = 1.0 / std::sqrt(squares / static_cast<double>(size) + options.epsilon);
-  const float shift = static_cast<float>(mean), scale = static_cast<float>(inverse);
-  for (int64_t i = 0; i < size; ++i) {
-    const float weight = norm.weight.empty() ? 1.0f : norm.weight[i];
-    const float bias = norm.bias.empty() ? 0.0f : norm.bias[i];
-    out[i] = (in[i] - shift) * scale * weight + bias;
-  }
+void Relu(float* values, int64_t count) {
+  for (int64_t i = 0; i < count; ++i) values[i] = values[i] > 0 ? values[i] : 0;
 }
 
-float GeluTanh(float x) {
-  return 0.5f * x * (1.0f + std::tanh(0.7978845608f * (x + 0.044715f * x * x * x)));
-}
-float GeluErf(float x) {
-  return 0.5f * x * (1.0f + std::erf(x * 0.70710678f));
-}
-float Relu(float x) {
-  return x > 0 ? x : 0;
-}
-float Silu(float x) {
-  return x / (1.0f + std::exp(-x));
+// No vector form: an approximation of erf to f32 would cost about as much as the library's.
+void GeluErf(float* values, int64_t count) {
+  for (int64_t i = 0; i < count; ++i) values[i] = 0.5f * values[i] * (1.0f + std::erf(values[i] * 0.70710678f));
 }
 
-using Function = float (*)(float);
-constexpr Function kFunctions[] = {Silu, Relu, GeluTanh, GeluErf};  // in the order of Activation
+void Activate(const VectorKernels& kernels, Activation activation, absl::Span<float> values) {
+  const int64_t count = static_cast<int64_t>(values.size());
+  switch (activation) {
+    case Activation::kSilu:
+      return kernels.silu(values.data(), count);
+    case Activation::kRelu:
+      return Relu(values.data(), count);
+    case Activation::kGeluTanh:
+      return kernels.gelu_tanh(values.data(), count);
+    case Activation::kGeluErf:
+      return GeluErf(values.data(), count);
+  }
+}
 
 }  // namespace
 
-void ApplyLinear(const ExecutionContext& context, const Linear& linear, const MatrixView& in, MutableMatrixView out) {
-  MatMulTransposed(context, in, linear.weight.view(), out);
+void ApplyLinear(const ExecutionContext& context, const Linear& linear, const MatrixView& in, MutableMatrixView out,
+                 Into into) {
+  MatMulTransposed(context, in, linear.weight.view(), out, into == Into::kAdd);
   if (linear.bias.empty()) return;
-  context.pool().ParallelFor(out.rows, [&](int64_t t) {
-    float* row = out.row(t);
-    for (int64_t i = 0; i < out.cols; ++i) row[i] += linear.bias[i];
-  });
+  const VectorKernels& kernels = VectorKernelsFor(context.isa());
+  ForRows(context, out.rows, [&](int64_t t) { kernels.add(linear.bias.data(), out.row(t), out.cols); });
 }
 
 void ApplyNorm(const ExecutionContext& context, const NormOptions& options, const Norm& norm, const MatrixView& in,
                MutableMatrixView out, int64_t size) {
-  context.pool().ParallelFor(in.rows, [&](int64_t t) {
+  const VectorKernels& kernels = VectorKernelsFor(context.isa());
+  const std::vector<float> ones(norm.weight.empty() ? size : 0, 1.0f);
+  const std::vector<float> zeros(norm.bias.empty() ? size : 0, 0.0f);
+  const float* weight = norm.weight.empty() ? ones.data() : norm.weight.data();
+  const float* bias = norm.bias.empty() ? zeros.data() : norm.bias.data();
+  ForRows(context, in.rows, [&](int64_t t) {
     for (int64_t begin = 0; begin < in.cols; begin += size) {
-      NormGroup(options, norm, in.row(t) + begin, out.row(t) + begin, size);
+      const float* from = in.row(t) + begin;
+      float* to = out.row(t) + begin;
+      if (options.kind == NormKind::kRms) {
+        kernels.rms_norm(from, weight, options.epsilon, to, size);
+      } else {
+        kernels.layer_norm(from, weight, bias, options.epsilon, to, size);
+      }
     }
   });
 }
 
 void ApplyGate(const ExecutionContext& context, Activation activation, MutableMatrixView gate, const MatrixView& up) {
-  context.pool().ParallelFor(gate.rows, [&](int64_t t) {
-    if (activation == Activation::kSilu) return SiluTimes(gate.row_span(t), up.row_span(t));
-    const Function function = kFunctions[static_cast<int>(activation)];
-    for (int64_t i = 0; i < gate.cols; ++i) gate.at(t, i) = function(gate.at(t, i)) * up.at(t, i);
+  const VectorKernels& kernels = VectorKernelsFor(context.isa());
+  ForRows(context, gate.rows, [&](int64_t t) {
+    Activate(kernels, activation, gate.row_span(t));
+    kernels.multiply(up.row(t), gate.row(t), gate.cols);
   });
 }
 
 void ApplyActivation(const ExecutionContext& context, Activation activation, MutableMatrixView values) {
-  const Function function = kFunctions[static_cast<int>(activation)];
-  context.pool().ParallelFor(values.rows, [&](int64_t t) {
-    for (float& value : values.row_span(t)) value = function(value);
-  });
+  const VectorKernels& kernels = VectorKernelsFor(context.isa());
+  ForRows(context, values.rows, [&](int64_t t) { Activate(kernels, activation, values.row_span(t)); });
 }
 
 void AddRows(const ExecutionContext& context, const MatrixView& from, MutableMatrixView into) {
-  context.pool().ParallelFor(into.rows, [&](int64_t t) {
-    for (int64_t i = 0; i < into.cols; ++i) into.at(t, i) += from.at(t, i);
-  });
+  const VectorKernels& kernels = VectorKernelsFor(context.isa());
+  ForRows(context, into.rows, [&](int64_t t) { kernels.add(from.row(t), into.row(t), into.cols); });
 }
 
 }  // namespace quantd

@@ -1,211 +1,187 @@
 #include "core/model/model_config.h"
 
-#include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "core/base/status.h"
-#include "core/model/architecture.h"
+#include "core/model/config_reader.h"
 
 namespace quantd {
 namespace {
 
-constexpr int64_t kMaxSize = 1 << 24;
 constexpr int64_t kMaxBlocks = 4096;
-
-absl::Status Invalid(const std::string& source, absl::string_view why) {
-  return InvalidInput("CONFIG_INVALID", absl::StrCat(source, ": ", why));
-}
-
-// A config error whatever the lower layer called it.
-absl::Status AsConfigError(const absl::Status& status) {
-  return InvalidInput("CONFIG_INVALID", status.message());
-}
-
-class ConfigReader {
- public:
-  ConfigReader(const Json& json, const std::string& source) : json_(json), source_(source) {}
-
-  absl::StatusOr<int64_t> Size(const char* key, int64_t fallback, int64_t limit = kMaxSize) const {
-    if (*key == '\0') return fallback;
-    const auto value = fallback == 0 ? JsonInt(json_, key, source_) : JsonIntOr(json_, key, fallback, source_);
-    if (!value.ok()) return AsConfigError(value.status());
-    if (*value < 1 || *value > limit) {
-      return Invalid(source_, absl::StrFormat("field '%s' is %d; it must be 1 to %d", key, *value, limit));
-    }
-    return *value;
-  }
-  absl::StatusOr<bool> Bool(const char* key, bool fallback) const {
-    const auto value = JsonBoolOr(json_, key, fallback, source_);
-    if (!value.ok()) return AsConfigError(value.status());
-    return *value;
-  }
-  absl::StatusOr<std::string> Text(const char* key, absl::string_view fallback) const {
-    if (*key == '\0') return std::string(fallback);
-    const auto value = JsonStringOr(json_, key, fallback, source_);
-    if (!value.ok()) return AsConfigError(value.status());
-    return *value;
-  }
-  absl::StatusOr<double> Positive(const Json& object, const char* key, double fallback) const {
-    const auto value = JsonDoubleOr(object, key, fallback, source_);
-    if (!value.ok()) return AsConfigError(value.status());
-    if (!(*value > 0) || !std::isfinite(*value)) {
-      return Invalid(source_, absl::StrFormat("field '%s' is %g; it must be positive and finite", key, *value));
-    }
-    return *value;
-  }
-  const Json& json() const { return json_; }
-  const std::string& source() const { return source_; }
-  bool Has(const char* key) const {
-    const auto it = json_.find(key);
-    return it != json_.end() && !it->is_null();
-  }
-
- private:
-  const Json& json_;
-  const std::string& source_;
-};
+constexpr int64_t kMaxWindow = int64_t{1} << 31;  // some files write "no window" as a huge one
 
 absl::Status ReadSizes(const ConfigReader& reader, ModelConfig& config) {
   const Architecture& family = *config.architecture;
-  ASSIGN_OR_RETURN(config.vocabulary_size, reader.Size("vocab_size", 0));
-  ASSIGN_OR_RETURN(config.hidden_size, reader.Size(family.keys.hidden_size, 0));
-  ASSIGN_OR_RETURN(config.intermediate_size, reader.Size(family.keys.intermediate_size,
-                                                         *family.keys.intermediate_size ? 0 : 4 * config.hidden_size));
-  ASSIGN_OR_RETURN(const int64_t blocks, reader.Size(family.keys.blocks, 0, kMaxBlocks));
+  const ConfigKeys& keys = family.keys;
+  ASSIGN_OR_RETURN(config.vocabulary_size, reader.Size("vocab_size", std::nullopt));
+  ASSIGN_OR_RETURN(config.hidden_size, reader.Size(keys.hidden_size, std::nullopt));
+  const std::optional<int64_t> four_times =
+      *keys.intermediate_size == '\0' ? std::optional<int64_t>(4 * config.hidden_size) : std::nullopt;
+  ASSIGN_OR_RETURN(config.intermediate_size, reader.Size(keys.intermediate_size, four_times));
+  ASSIGN_OR_RETURN(const int64_t blocks, reader.Size(keys.blocks, std::nullopt, kMaxBlocks));
   config.blocks = static_cast<int>(blocks);
-  ASSIGN_OR_RETURN(config.heads, reader.Size(family.keys.heads, 0));
+  ASSIGN_OR_RETURN(config.heads, reader.Size(keys.heads, std::nullopt));
   const int64_t default_kv_heads = family.default_kv_heads != 0 ? family.default_kv_heads : config.heads;
-  ASSIGN_OR_RETURN(config.kv_heads, reader.Size(family.keys.kv_heads, default_kv_heads));
-  if (*family.keys.context != '\0') {
-    ASSIGN_OR_RETURN(config.context, reader.Size(family.keys.context, 2048));
-  }
-  config.embedding_size = config.hidden_size;
-  if (*family.project_in != '\0') {
-    ASSIGN_OR_RETURN(config.embedding_size, reader.Size("word_embed_proj_dim", config.hidden_size));
-  }
+  ASSIGN_OR_RETURN(config.kv_heads, reader.Size(keys.kv_heads, default_kv_heads));
+  ASSIGN_OR_RETURN(config.context, reader.Size(keys.context, *keys.context == '\0' ? 0 : 2048));
+  ASSIGN_OR_RETURN(config.embedding_size, reader.Size(keys.embedding_size, config.hidden_size));
+  ASSIGN_OR_RETURN(config.norm_epsilon, reader.Positive(keys.norm_epsilon, family.default_norm_epsilon));
   return absl::OkStatus();
 }
 
 absl::Status ReadHeads(const ConfigReader& reader, ModelConfig& config) {
-  const bool explicit_head_size = config.architecture->head_size_free && reader.Has("head_dim");
-  if (explicit_head_size) {
-    ASSIGN_OR_RETURN(config.head_size, reader.Size("head_dim", 0));
+  if (config.architecture->head_size_free && reader.Has("head_dim")) {
+    ASSIGN_OR_RETURN(config.head_size, reader.Size("head_dim", std::nullopt));
   } else if (config.hidden_size % config.heads != 0) {
-    return Invalid(reader.source(), absl::StrFormat("field '%s' is %d, which does not divide the hidden size %d",
-                                                    config.architecture->keys.heads, config.heads, config.hidden_size));
+    return reader.Invalid(absl::StrFormat("field '%s' is %d, which does not divide the hidden size %d",
+                                          config.architecture->keys.heads, config.heads, config.hidden_size));
   } else {
     config.head_size = config.hidden_size / config.heads;
   }
   if (config.heads % config.kv_heads != 0) {
-    return Invalid(reader.source(),
-                   absl::StrFormat("field 'num_key_value_heads' is %d, which does not divide the %d heads",
-                                   config.kv_heads, config.heads));
-  }
-  if (config.architecture->position == PositionKind::kRotary && config.head_size % 2 != 0) {
-    return Invalid(reader.source(),
-                   absl::StrFormat("head size %d is odd; rotary positions need pairs", config.head_size));
+    return reader.Invalid(absl::StrFormat("field '%s' is %d, which does not divide the %d heads",
+                                          config.architecture->keys.kv_heads, config.kv_heads, config.heads));
   }
   return absl::OkStatus();
 }
 
-// Both spellings: "rope_parameters" {rope_theta, rope_type, ...}, or "rope_theta" with "rope_scaling". The nested value
-// wins.
-absl::Status ReadRotary(const ConfigReader& reader, ModelConfig& config) {
+// How far positions are stretched. Types whose formulas are not there are refused by name.
+absl::Status ReadRotaryScaling(const ConfigReader& rotary, RotaryScaling& scaling) {
+  ASSIGN_OR_RETURN(const std::string old_name, rotary.Text("type", "default"));
+  ASSIGN_OR_RETURN(scaling.type, rotary.Text("rope_type", old_name));
+  if (scaling.type == "default") return absl::OkStatus();
+  if (scaling.type != "linear" && scaling.type != "llama3") {
+    return rotary.Invalid(
+        absl::StrFormat("rope_type '%s' is not supported; known are default, linear, llama3", scaling.type));
+  }
+  ASSIGN_OR_RETURN(scaling.factor, rotary.Positive("factor", 1));
+  ASSIGN_OR_RETURN(scaling.low_frequency_factor, rotary.Positive("low_freq_factor", 1));
+  ASSIGN_OR_RETURN(scaling.high_frequency_factor, rotary.Positive("high_freq_factor", 4));
+  ASSIGN_OR_RETURN(scaling.original_context, rotary.Size("original_max_position_embeddings", 8192));
+  if (scaling.type == "linear" || scaling.high_frequency_factor > scaling.low_frequency_factor) return absl::OkStatus();
+  return rotary.Invalid(absl::StrFormat("field 'high_freq_factor' is %g; it must be above 'low_freq_factor', %g",
+                                        scaling.high_frequency_factor, scaling.low_frequency_factor));
+}
+
+// The rotated part of a head, from its front.
+absl::Status ReadRotarySize(const ConfigReader& reader, double share, ModelConfig& config) {
+  config.rotary_size = static_cast<int64_t>(share * static_cast<double>(config.head_size));
+  if (share <= 1 && config.rotary_size >= 2 && config.rotary_size % 2 == 0) return absl::OkStatus();
+  return reader.Invalid(
+      absl::StrFormat("rotary positions on %g of a head size of %d would turn %d entries; it must be an even number "
+                      "from 2 to the head size",
+                      share, config.head_size, config.rotary_size));
+}
+
+// Both spellings: "rope_parameters" {rope_theta, rope_type, ...}, or "rope_theta" beside "rope_scaling". The nested
+// value wins.
+absl::Status ReadRotary(const ConfigReader& reader, const std::string& source, ModelConfig& config) {
+  if (config.architecture->position != PositionKind::kRotary) return absl::OkStatus();
   const Json empty = Json::object();
   const Json* nested = &empty;
   for (const char* key : {"rope_scaling", "rope_parameters"}) {
     if (!reader.Has(key)) continue;
-    nested = &reader.json().at(key);
-    if (!nested->is_object()) return Invalid(reader.source(), absl::StrFormat("field '%s' must be an object", key));
+    nested = reader.Find(key);
+    if (!nested->is_object()) return reader.Invalid(absl::StrFormat("field '%s' must be an object", key));
   }
-  ASSIGN_OR_RETURN(const double outer,
-                   reader.Positive(reader.json(), "rope_theta", config.architecture->default_rotary_base));
-  ASSIGN_OR_RETURN(config.rotary_base, reader.Positive(*nested, "rope_theta", outer));
-  RotaryScaling& scaling = config.rotary_scaling;
-  const ConfigReader inner(*nested, reader.source());
-  ASSIGN_OR_RETURN(const std::string old_name, inner.Text("type", "default"));
-  ASSIGN_OR_RETURN(scaling.type, inner.Text("rope_type", old_name));
-  if (scaling.type == "default") return absl::OkStatus();
-  if (scaling.type != "linear" && scaling.type != "llama3") {
-    return Invalid(reader.source(),
-                   absl::StrFormat("rope_type '%s' is not supported; known are default, linear, llama3", scaling.type));
+  const Architecture& family = *config.architecture;
+  const ConfigReader rotary(*nested, source);
+  ASSIGN_OR_RETURN(const double base, reader.Positive(family.keys.rotary_base, family.default_rotary_base));
+  ASSIGN_OR_RETURN(config.rotary_base, rotary.Positive("rope_theta", base));
+  RETURN_IF_ERROR(ReadRotaryScaling(rotary, config.rotary_scaling));
+  ASSIGN_OR_RETURN(double share, reader.Positive(family.keys.rotary_share, family.default_rotary_share));
+  if (*family.keys.rotary_share != '\0') {
+    ASSIGN_OR_RETURN(share, rotary.Positive("partial_rotary_factor", share));
   }
-  ASSIGN_OR_RETURN(scaling.factor, reader.Positive(*nested, "factor", 1));
-  ASSIGN_OR_RETURN(scaling.low_frequency_factor, reader.Positive(*nested, "low_freq_factor", 1));
-  ASSIGN_OR_RETURN(scaling.high_frequency_factor, reader.Positive(*nested, "high_freq_factor", 4));
-  ASSIGN_OR_RETURN(scaling.original_context, inner.Size("original_max_position_embeddings", 8192));
-  if (scaling.type == "llama3" && scaling.high_frequency_factor <= scaling.low_frequency_factor) {
-    return Invalid(reader.source(), "field 'high_freq_factor' must be above 'low_freq_factor'");
+  return ReadRotarySize(reader, share, config);
+}
+
+// "layer_types" may spell out what the window says; blocks that differ are not supported.
+absl::Status CheckLayerTypes(const ConfigReader& reader, const ModelConfig& config) {
+  const Json* types = reader.Find("layer_types");
+  if (types == nullptr) return absl::OkStatus();
+  const char* expected = config.sliding_window > 0 ? "sliding_attention" : "full_attention";
+  if (!types->is_array() || static_cast<int64_t>(types->size()) != config.blocks) {
+    return reader.Invalid(absl::StrFormat("field 'layer_types' must list %d blocks", config.blocks));
+  }
+  for (const Json& type : *types) {
+    if (type == expected) continue;
+    return reader.Invalid(
+        absl::StrFormat("field 'layer_types' holds %s; only %s, the same for all blocks, is supported",
+                        type.dump(-1, ' ', true, Json::error_handler_t::replace).substr(0, 40), expected));
   }
   return absl::OkStatus();
 }
 
 absl::Status ReadWindow(const ConfigReader& reader, ModelConfig& config) {
   const Architecture& family = *config.architecture;
-  const bool absent = reader.json().find("sliding_window") == reader.json().end();
-  if (family.sliding_window_by_default) {
-    if (absent) config.sliding_window = family.default_sliding_window;
-    if (!reader.Has("sliding_window")) return absl::OkStatus();
-    ASSIGN_OR_RETURN(config.sliding_window, reader.Size("sliding_window", 0));
-    return absl::OkStatus();
+  const char* key = family.keys.sliding_window;
+  if (*key != '\0') {
+    if (!reader.Mentions(key)) config.sliding_window = family.default_sliding_window;
+    if (reader.Has(key)) {
+      ASSIGN_OR_RETURN(config.sliding_window, reader.Size(key, std::nullopt, kMaxWindow));
+    }
   }
-  ASSIGN_OR_RETURN(const bool use, reader.Bool("use_sliding_window", false));
-  if (!use) return absl::OkStatus();
-  return Invalid(reader.source(),
-                 absl::StrFormat("use_sliding_window is not supported for %s: every layer must attend to "
-                                 "the full context",
-                                 family.model_type));
+  return CheckLayerTypes(reader, config);
 }
 
 absl::Status ReadActivation(const ConfigReader& reader, ModelConfig& config) {
   const auto& names = config.architecture->activations;
   ASSIGN_OR_RETURN(const std::string name, reader.Text(config.architecture->keys.activation, names[0].name));
   for (const auto& known : names) {
-    if (name == known.name) {
-      config.activation = known.activation;
-      return absl::OkStatus();
-    }
+    if (name != known.name) continue;
+    config.activation = known.activation;
+    return absl::OkStatus();
   }
-  return Invalid(reader.source(), absl::StrFormat("activation '%s' is not supported for %s; '%s' is", name,
-                                                  config.architecture->model_type, names[0].name));
+  return reader.Invalid(absl::StrFormat("field '%s' is '%s', which is not supported for %s; '%s' is",
+                                        config.architecture->keys.activation, name, config.architecture->model_type,
+                                        names[0].name));
 }
 
 absl::Status ReadSwitches(const ConfigReader& reader, ModelConfig& config) {
   const Architecture& family = *config.architecture;
-  const bool is_opt = family.position == PositionKind::kLearned;
   ASSIGN_OR_RETURN(config.tied_head, reader.Bool("tie_word_embeddings", family.tied_by_default));
-  if (is_opt) {
-    ASSIGN_OR_RETURN(config.attention_bias, reader.Bool("enable_bias", true));
-    config.mlp_bias = config.attention_bias;
-    ASSIGN_OR_RETURN(config.pre_norm, reader.Bool("do_layer_norm_before", true));
-    ASSIGN_OR_RETURN(const bool removed, reader.Bool("_remove_final_layer_norm", false));
-    ASSIGN_OR_RETURN(config.affine_norms, reader.Bool("layer_norm_elementwise_affine", true));
-    config.final_norm = config.pre_norm && !removed;
-    return absl::OkStatus();
+  for (const ConfigSwitch& row : family.switches) {
+    ASSIGN_OR_RETURN(const bool value, reader.Bool(row.key, row.fallback));
+    config.*row.target = value != row.inverted;
   }
-  ASSIGN_OR_RETURN(config.attention_bias, reader.Bool("attention_bias", false));
-  ASSIGN_OR_RETURN(config.mlp_bias, reader.Bool("mlp_bias", false));
-  if (*family.embedding_norm == '\0') return absl::OkStatus();
-  ASSIGN_OR_RETURN(const bool residual_after_norm, reader.Bool("apply_residual_connection_post_layernorm", false));
-  if (!residual_after_norm) return absl::OkStatus();
-  return Invalid(reader.source(), "apply_residual_connection_post_layernorm is not supported");
+  config.final_norm = config.final_norm && config.pre_norm;  // post-norm blocks end normalized
+  for (const RequiredSwitch& row : family.required) {
+    ASSIGN_OR_RETURN(const bool value, reader.Bool(row.key, row.value));
+    if (value == row.value) continue;
+    return reader.Invalid(absl::StrFormat("field '%s' is %s, which is not supported for %s", row.key,
+                                          value ? "true" : "false", family.model_type));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<int32_t> TokenId(const ConfigReader& reader, absl::string_view key, const Json& value) {
+  const bool valid = value.is_number_unsigned() && value.get<uint64_t>() < ConfigReader::kMaxSize;
+  if (valid) return value.get<int32_t>();
+  return reader.Invalid(
+      absl::StrFormat("field '%s' must hold token ids from 0 to %d", key, ConfigReader::kMaxSize - 1));
+}
+
+// One id or a list of them.
+absl::StatusOr<std::vector<int32_t>> TokenIds(const ConfigReader& reader, absl::string_view key) {
+  std::vector<int32_t> ids;
+  const Json* value = reader.Find(key);
+  if (value == nullptr) return ids;
+  const Json list = value->is_array() ? *value : Json::array({*value});
+  for (const Json& item : list) {
+    ASSIGN_OR_RETURN(const int32_t id, TokenId(reader, key, item));
+    ids.push_back(id);
+  }
+  return ids;
 }
 
 absl::Status ReadSpecialIds(const ConfigReader& reader, ModelConfig& config) {
-  const auto read = [&](const Json& value, std::vector<int32_t>& out) {
-    const bool in_range = value.is_number_integer() && value.get<int64_t>() >= 0 && value.get<int64_t>() < kMaxSize;
-    if (in_range) out.push_back(value.get<int32_t>());
-  };
-  std::vector<int32_t> bos;
-  if (reader.Has("bos_token_id")) read(reader.json().at("bos_token_id"), bos);
+  ASSIGN_OR_RETURN(const std::vector<int32_t> bos, TokenIds(reader, "bos_token_id"));
   if (!bos.empty()) config.bos_id = bos[0];
-  if (!reader.Has("eos_token_id")) return absl::OkStatus();
-  const Json& eos = reader.json().at("eos_token_id");
-  if (!eos.is_array()) read(eos, config.eos_ids);
-  if (eos.is_array()) {
-    for (const Json& id : eos) read(id, config.eos_ids);
-  }
+  ASSIGN_OR_RETURN(config.eos_ids, TokenIds(reader, "eos_token_id"));
   return absl::OkStatus();
 }
 
@@ -218,8 +194,8 @@ std::string FirstArchitecture(const Json& json) {
 }  // namespace
 
 absl::StatusOr<ModelConfig> ParseModelConfig(const Json& json, const std::string& source) {
-  if (!json.is_object()) return Invalid(source, "not a JSON object");
   const ConfigReader reader(json, source);
+  if (!json.is_object()) return reader.Invalid("the document must be a JSON object");
   ModelConfig config;
   config.source = source;
   ASSIGN_OR_RETURN(const std::string model_type, reader.Text("model_type", ""));
@@ -231,10 +207,7 @@ absl::StatusOr<ModelConfig> ParseModelConfig(const Json& json, const std::string
   }
   RETURN_IF_ERROR(ReadSizes(reader, config));
   RETURN_IF_ERROR(ReadHeads(reader, config));
-  ASSIGN_OR_RETURN(const double epsilon, reader.Positive(json, config.architecture->keys.norm_epsilon,
-                                                         config.architecture->default_norm_epsilon));
-  config.norm_epsilon = epsilon;
-  if (config.architecture->position == PositionKind::kRotary) RETURN_IF_ERROR(ReadRotary(reader, config));
+  RETURN_IF_ERROR(ReadRotary(reader, source, config));
   RETURN_IF_ERROR(ReadWindow(reader, config));
   RETURN_IF_ERROR(ReadActivation(reader, config));
   RETURN_IF_ERROR(ReadSwitches(reader, config));

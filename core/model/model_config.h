@@ -1,4 +1,4 @@
-// config.json, read into one neutral description. What the families call things is in core/model/architecture.cc.
+// config.json, read into one neutral description. What the families call things is in core/model/families.cc.
 #ifndef QUANTD_CORE_MODEL_MODEL_CONFIG_H_
 #define QUANTD_CORE_MODEL_MODEL_CONFIG_H_
 
@@ -31,6 +31,7 @@ struct ModelConfig {
   int64_t heads = 0;
   int64_t kv_heads = 0;
   int64_t head_size = 0;
+  int64_t rotary_size = 0;     // entries of a head that rotary positions turn, from the front; 0: none
   int64_t context = 0;         // max_position_embeddings; 0: no limit (ALiBi)
   int64_t embedding_size = 0;  // = hidden_size unless projected (OPT-350M)
   double norm_epsilon = 1e-5;
@@ -38,8 +39,9 @@ struct ModelConfig {
   RotaryScaling rotary_scaling;
   int64_t sliding_window = 0;  // 0: none
   bool tied_head = false;
-  bool pre_norm = true;          // OPT: do_layer_norm_before
-  bool prefix_left_out = false;  // the files spell tensor names without the family's prefix
+  bool pre_norm = true;            // OPT: do_layer_norm_before
+  bool parallel_residual = false;  // attention and MLP both read the block's input (gpt_neox)
+  bool prefix_left_out = false;    // the files spell tensor names without the family's prefix
   bool final_norm = true;
   bool affine_norms = true;  // OPT: layer_norm_elementwise_affine
   Activation activation = Activation::kSilu;

@@ -1,10 +1,16 @@
 #include "core/model/positions.h"
 
+#include <algorithm>
 #include <cmath>
 #include <numbers>
 
+#include "core/compute/vector_kernels.h"
+#include "core/model/layer_ops.h"
+
 namespace quantd {
 namespace {
+
+constexpr int64_t kFirstPositions = 256;
 
 double ScaledFrequency(const RotaryScaling& scaling, double frequency) {
   if (scaling.type == "linear") return frequency / scaling.factor;
@@ -18,33 +24,49 @@ double ScaledFrequency(const RotaryScaling& scaling, double frequency) {
   return frequency * ((1 - t) / scaling.factor + t);
 }
 
+std::shared_ptr<const RotaryTable> MakeTable(const std::vector<double>& frequencies, int64_t positions) {
+  const int64_t pairs = static_cast<int64_t>(frequencies.size());
+  auto table = std::make_shared<RotaryTable>(RotaryTable{Matrix(positions, pairs), Matrix(positions, pairs)});
+  for (int64_t position = 0; position < positions; ++position) {
+    for (int64_t i = 0; i < pairs; ++i) {
+      const double angle = static_cast<double>(position) * frequencies[i];
+      table->cosine.at(position, i) = static_cast<float>(std::cos(angle));
+      table->sine.at(position, i) = static_cast<float>(std::sin(angle));
+    }
+  }
+  return table;
+}
+
 }  // namespace
 
 std::vector<double> RotaryFrequencies(const ModelConfig& config) {
-  std::vector<double> frequencies(static_cast<size_t>(config.head_size / 2));
+  std::vector<double> frequencies(static_cast<size_t>(config.rotary_size / 2));
   for (size_t i = 0; i < frequencies.size(); ++i) {
-    const double exponent = -2.0 * static_cast<double>(i) / static_cast<double>(config.head_size);
+    const double exponent = -2.0 * static_cast<double>(i) / static_cast<double>(config.rotary_size);
     frequencies[i] = ScaledFrequency(config.rotary_scaling, std::pow(config.rotary_base, exponent));
   }
   return frequencies;
 }
 
-void ApplyRotary(const ExecutionContext& context, const std::vector<double>& frequencies, int64_t first_position,
+std::shared_ptr<const RotaryTable> RotaryTables::Covering(int64_t positions) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  if (table_ == nullptr || table_->cosine.rows() < positions) {
+    const int64_t doubled = table_ == nullptr ? kFirstPositions : 2 * table_->cosine.rows();
+    table_ = MakeTable(frequencies_, std::max(positions, doubled));
+  }
+  return table_;
+}
+
+void ApplyRotary(const ExecutionContext& context, const RotaryTable& table, int64_t head_size, int64_t first_position,
                  MutableMatrixView rows) {
-  const int64_t half = static_cast<int64_t>(frequencies.size());
-  context.pool().ParallelFor(rows.rows, [&](int64_t t) {
-    std::vector<float> cosine(frequencies.size()), sine(frequencies.size());
-    for (int64_t i = 0; i < half; ++i) {
-      const double angle = static_cast<double>(first_position + t) * frequencies[i];
-      cosine[i] = static_cast<float>(std::cos(angle));
-      sine[i] = static_cast<float>(std::sin(angle));
-    }
-    for (float* head = rows.row(t); head < rows.row(t) + rows.cols; head += 2 * half) {
-      for (int64_t i = 0; i < half; ++i) {
-        const float low = head[i], high = head[i + half];
-        head[i] = low * cosine[i] - high * sine[i];
-        head[i + half] = high * cosine[i] + low * sine[i];
-      }
+  const VectorKernels& kernels = VectorKernelsFor(context.isa());
+  const int64_t half = table.cosine.cols();
+  ForRows(context, rows.rows, [&](int64_t t) {
+    const float* cosine = table.cosine.row(first_position + t);
+    const float* sine = table.sine.row(first_position + t);
+    for (int64_t begin = 0; begin < rows.cols; begin += head_size) {
+      float* head = rows.row(t) + begin;
+      kernels.rotate(head, head + half, cosine, sine, half);
     }
   });
 }

@@ -80,21 +80,29 @@ absl::Status CheckTiedHead(const WeightSource& weights, const ModelConfig& confi
                                       weights.path(), head, embedding));
 }
 
+std::string ShapeText(const std::vector<int64_t>& shape) {
+  return absl::StrCat("[", absl::StrJoin(shape, ", "), "]");
+}
+
 absl::Status CheckShapes(const WeightSource& weights, const Shapes& expected) {
-  std::vector<std::string> missing;
+  std::vector<std::string> missing, misshapen;
   for (const auto& [name, shape] : expected) {
     const auto actual = weights.Shape(name);
     if (!actual.ok()) {
       missing.push_back(name);
     } else if (*actual != shape) {
-      return InvalidInput("TENSOR_WRONG_SHAPE",
-                          absl::StrFormat("%s: tensor '%s' is [%s], the configuration wants [%s]", weights.path(), name,
-                                          absl::StrJoin(*actual, ", "), absl::StrJoin(shape, ", ")));
+      misshapen.push_back(absl::StrFormat("'%s' is %s and not %s", name, ShapeText(*actual), ShapeText(shape)));
     }
   }
-  if (missing.empty()) return absl::OkStatus();
-  return InvalidInput("TENSOR_MISSING", absl::StrFormat("%s: %d tensors that the configuration wants are missing: %s",
-                                                        weights.path(), missing.size(), Listed(missing)));
+  if (!missing.empty()) {
+    return InvalidInput("TENSOR_MISSING", absl::StrFormat("%s: %d tensors that the configuration wants are missing: %s",
+                                                          weights.path(), missing.size(), Listed(missing)));
+  }
+  if (misshapen.empty()) return absl::OkStatus();
+  return InvalidInput("TENSOR_WRONG_SHAPE",
+                      absl::StrFormat("%s: %d tensors have other shapes than the configuration wants: %s; are "
+                                      "config.json and weights of the same model?",
+                                      weights.path(), misshapen.size(), Listed(misshapen)));
 }
 
 }  // namespace
@@ -108,9 +116,11 @@ int64_t DimSize(const ModelConfig& config, Dim dim) {
     case Dim::kKvHeads:
       return config.kv_heads * config.head_size;
     case Dim::kFusedHeads:
-      return 3 * config.heads * config.head_size;
+      return (config.heads + 2 * config.kv_heads) * config.head_size;
     case Dim::kIntermediate:
       return config.intermediate_size;
+    case Dim::kFusedIntermediate:
+      return 2 * config.intermediate_size;
   }
   return 0;
 }

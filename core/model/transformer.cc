@@ -5,37 +5,11 @@
 #include "absl/strings/str_cat.h"
 #include "core/base/file_system.h"
 #include "core/base/status.h"
+#include "core/model/forward_state.h"
 #include "core/model/tensor_names.h"
+#include "core/model/weight_loading.h"
 
 namespace quantd {
-namespace {
-
-absl::StatusOr<Matrix> LoadMatrix(const WeightSource& weights, const std::string& name) {
-  ASSIGN_OR_RETURN(const std::vector<int64_t> shape, weights.Shape(name));
-  Matrix matrix(shape[0], shape[1]);
-  RETURN_IF_ERROR(weights.ReadRows(name, 0, shape[0], matrix.span()));
-  return matrix;
-}
-
-absl::StatusOr<std::vector<float>> LoadVector(const WeightSource& weights, const std::string& name) {
-  ASSIGN_OR_RETURN(const std::vector<int64_t> shape, weights.Shape(name));
-  std::vector<float> values(static_cast<size_t>(shape[0]));
-  RETURN_IF_ERROR(weights.ReadRows(name, 0, shape[0], absl::MakeSpan(values)));
-  return values;
-}
-
-absl::StatusOr<Norm> LoadNorm(const WeightSource& weights, const ModelConfig& config, const std::string& module) {
-  Norm norm;
-  if (!config.affine_norms) return norm;
-  ASSIGN_OR_RETURN(norm.weight, LoadVector(weights, module + ".weight"));
-  if (config.architecture->norm == NormKind::kLayer) {
-    ASSIGN_OR_RETURN(norm.bias, LoadVector(weights, module + ".bias"));
-  }
-  return norm;
-}
-
-}  // namespace
-
 KvCache::KvCache(const ModelConfig& config, int64_t capacity_tokens) : capacity_(capacity_tokens) {
   for (int block = 0; block < config.blocks; ++block) {
     keys_.emplace_back(capacity_tokens, config.kv_heads * config.head_size);
@@ -55,12 +29,14 @@ absl::StatusOr<std::unique_ptr<Transformer>> Transformer::Create(ModelConfig con
   auto model = std::unique_ptr<Transformer>(new Transformer);
   model->config_ = std::move(config);
   model->weights_ = std::move(weights);
+  model->state_ = std::make_unique<ForwardState>(model->config_);
   model->sites_ = ListSites(model->config_);
   const size_t per_block = model->config_.architecture->linears.size();
   for (int block = 0; block <= model->config_.blocks; ++block) model->block_begin_.push_back(block * per_block);
   return model;
 }
 
+Transformer::Transformer() = default;
 Transformer::~Transformer() = default;
 
 absl::Span<const LinearSite> Transformer::block_sites(int block) const {

@@ -112,7 +112,7 @@ class Transformer {
   // POSITION_OUT_OF_RANGE.
   absl::Status Embed(const ExecutionContext& context, absl::Span<const int32_t> ids, int64_t first_position,
                      MutableMatrixView hidden) const;
-  // One sequence: hidden [tokens, hidden_size], replaced by the block's output.
+  // One sequence: hidden [tokens, hidden_size], replaced by the block's output. CACHE_FULL; what the observer returns.
   absl::Status ForwardBlock(const ExecutionContext& context, const Block& block, const ForwardOptions& options,
                             MutableMatrixView hidden) const;
   // What enters the head (after the final norm and project_out), [tokens, width].
@@ -122,11 +122,13 @@ class Transformer {
               MutableMatrixView logits) const;
 
  private:
-  Transformer() = default;
+  struct ForwardState;  // core/model/forward_state.h
+  Transformer();
   ModelConfig config_;
   std::shared_ptr<const WeightSource> weights_;
   std::vector<LinearSite> sites_;
   std::vector<size_t> block_begin_;
+  std::unique_ptr<ForwardState> state_;
 };
 
 }  // namespace quantd

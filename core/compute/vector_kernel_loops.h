@@ -1,0 +1,207 @@
+// The loops behind every VectorKernels table. Each table's file includes this once and is compiled for its instruction
+// set. All names have internal linkage on purpose: a shared inline copy with wide instructions could be chosen by the
+// linker for machines that lack them.
+#ifndef QUANTD_CORE_COMPUTE_VECTOR_KERNEL_LOOPS_H_
+#define QUANTD_CORE_COMPUTE_VECTOR_KERNEL_LOOPS_H_
+
+#include <cstdint>
+#include <cstring>
+
+#include "core/compute/vector_kernels.h"
+
+namespace quantd {
+namespace {
+
+constexpr int64_t kLanes = 16;
+// Arithmetic on all lanes at once; the compiler takes as many registers as the instruction set needs. Never a function
+// argument: how one is passed depends on the instruction set.
+using Lanes = float __attribute__((vector_size(kLanes * sizeof(float))));
+using HalfLanes = float __attribute__((vector_size(kLanes / 2 * sizeof(float))));
+using WideLanes = double __attribute__((vector_size(kLanes / 2 * sizeof(double))));
+
+template <typename Vector>
+inline void Load(const float* from, Vector& lanes) {
+  std::memcpy(&lanes, from, sizeof(lanes));
+}
+
+// exp(x) for x in [-87, 88]: x = n ln 2 + r with |r| <= ln 2 / 2, a degree-7 Taylor polynomial in r, exponent bits for
+// 2^n. Truncation error below r^8 / 8! = 6e-9 relative: rounding dominates.
+inline float ExpInRange(float x) {
+  const float n = (x * 1.44269504f + 12582912.0f) - 12582912.0f;  // round to nearest: 1.5 * 2^23
+  const float r = (x - n * 0.693359375f) - n * -2.12194440e-4f;   // ln 2 in two parts (Cody and Waite)
+  float p = 1.0f / 5040;
+  p = p * r + 1.0f / 720;
+  p = p * r + 1.0f / 120;
+  p = p * r + 1.0f / 24;
+  p = p * r + 1.0f / 6;
+  p = p * r + 0.5f;
+  p = p * r + 1.0f;
+  p = p * r + 1.0f;
+  const int32_t bits = (static_cast<int32_t>(n) + 127) << 23;
+  float power;
+  std::memcpy(&power, &bits, sizeof(power));
+  return p * power;
+}
+
+inline float Clamp(float value, float lo, float hi) {
+  value = value < lo ? lo : value;
+  return value > hi ? hi : value;
+}
+
+// 1 / (1 + exp(-x)). Beyond +-87 it is 0 or 1 to f32 anyway.
+inline float Sigmoid(float x) {
+  return 1.0f / (1.0f + ExpInRange(Clamp(-x, -87.0f, 87.0f)));
+}
+
+float Maximum(const float* values, int64_t count) {
+  float best = values[0];
+  int64_t i = 0;
+  if (count >= kLanes) {
+    Lanes lanes, next;
+    for (Load(values, lanes); i + kLanes <= count; i += kLanes) {
+      Load(values + i, next);
+      lanes = next > lanes ? next : lanes;
+    }
+    for (int64_t lane = 0; lane < kLanes; ++lane) best = lanes[lane] > best ? lanes[lane] : best;
+  }
+  for (; i < count; ++i) best = values[i] > best ? values[i] : best;
+  return best;
+}
+
+float Sum(const float* values, int64_t count) {
+  Lanes lanes = {}, next;
+  int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) {
+    Load(values + i, next);
+    lanes += next;
+  }
+  float sum = 0;
+  for (; i < count; ++i) sum += values[i];
+  for (int64_t lane = 0; lane < kLanes; ++lane) sum += lanes[lane];
+  return sum;
+}
+
+void Softmax(float* values, int64_t count) {
+  const float maximum = Maximum(values, count);
+  for (int64_t i = 0; i < count; ++i) {
+    const float x = values[i] - maximum;
+    const float e = ExpInRange(x < -87.0f ? -87.0f : x);
+    values[i] = x < -87.0f ? 0.0f : e;
+  }
+  const float inverse = 1.0f / Sum(values, count);
+  for (int64_t i = 0; i < count; ++i) values[i] *= inverse;
+}
+
+void Silu(float* values, int64_t count) {
+  for (int64_t i = 0; i < count; ++i) values[i] = values[i] * Sigmoid(values[i]);
+}
+
+// (1 + tanh(y)) / 2 = sigmoid(2 y).
+void GeluTanh(float* values, int64_t count) {
+  constexpr float kTwiceRootTwoOverPi = 1.5957691216f;
+  for (int64_t i = 0; i < count; ++i) {
+    const float x = values[i];
+    values[i] = x * Sigmoid(kTwiceRootTwoOverPi * (x + 0.044715f * x * x * x));
+  }
+}
+
+// sum of (values - shift)^power for power 1 or 2, in f64.
+template <int power>
+double SumShifted(const float* values, double shift, int64_t count) {
+  constexpr int64_t kStep = kLanes / 2;
+  const WideLanes shifts = shift - WideLanes{};
+  WideLanes lanes = {};
+  int64_t i = 0;
+  for (; i + kStep <= count; i += kStep) {
+    HalfLanes narrow;
+    Load(values + i, narrow);
+    const WideLanes difference = __builtin_convertvector(narrow, WideLanes) - shifts;
+    lanes += power == 1 ? difference : difference * difference;
+  }
+  double sum = 0;
+  for (; i < count; ++i) {
+    const double difference = static_cast<double>(values[i]) - shift;
+    sum += power == 1 ? difference : difference * difference;
+  }
+  for (int64_t lane = 0; lane < kStep; ++lane) sum += lanes[lane];
+  return sum;
+}
+
+float InverseRoot(double x) {
+  return static_cast<float>(1.0 / __builtin_sqrt(x));
+}
+
+void RmsNorm(const float* in, const float* __restrict weight, double epsilon, float* out, int64_t count) {
+  const float scale = InverseRoot(SumShifted<2>(in, 0, count) / static_cast<double>(count) + epsilon);
+  for (int64_t i = 0; i < count; ++i) out[i] = in[i] * scale * weight[i];
+}
+
+void LayerNorm(const float* in, const float* __restrict weight, const float* __restrict bias, double epsilon,
+               float* out, int64_t count) {
+  const double mean = SumShifted<1>(in, 0, count) / static_cast<double>(count);
+  const float scale = InverseRoot(SumShifted<2>(in, mean, count) / static_cast<double>(count) + epsilon);
+  const float shift = static_cast<float>(mean);
+  for (int64_t i = 0; i < count; ++i) out[i] = (in[i] - shift) * scale * weight[i] + bias[i];
+}
+
+void Rotate(float* __restrict low, float* __restrict high, const float* __restrict cosine, const float* __restrict sine,
+            int64_t count) {
+  for (int64_t i = 0; i < count; ++i) {
+    const float a = low[i], b = high[i];
+    low[i] = a * cosine[i] - b * sine[i];
+    high[i] = b * cosine[i] + a * sine[i];
+  }
+}
+
+void Add(const float* __restrict from, float* __restrict into, int64_t count) {
+  for (int64_t i = 0; i < count; ++i) into[i] += from[i];
+}
+
+void Multiply(const float* __restrict from, float* __restrict into, int64_t count) {
+  for (int64_t i = 0; i < count; ++i) into[i] *= from[i];
+}
+
+// `rows` of 1 or 4 dot products that share the loads of x.
+template <int rows>
+void DotGroup(const float* matrix, int64_t stride, const float* x, float* out, int64_t count) {
+  Lanes sums[rows] = {};
+  Lanes shared, row;
+  int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) {
+    Load(x + i, shared);
+    for (int r = 0; r < rows; ++r) {
+      Load(matrix + r * stride + i, row);
+      sums[r] += row * shared;
+    }
+  }
+  for (int r = 0; r < rows; ++r) {
+    float sum = 0;
+    for (int64_t j = i; j < count; ++j) sum += matrix[r * stride + j] * x[j];
+    for (int64_t lane = 0; lane < kLanes; ++lane) sum += sums[r][lane];
+    out[r] = sum;
+  }
+}
+
+void DotRows(const float* matrix, int64_t stride, const float* x, float* out, int64_t rows, int64_t count) {
+  int64_t r = 0;
+  for (; r + 4 <= rows; r += 4) DotGroup<4>(matrix + r * stride, stride, x, out + r, count);
+  for (; r < rows; ++r) DotGroup<1>(matrix + r * stride, stride, x, out + r, count);
+}
+
+void CombineRows(const float* __restrict matrix, int64_t stride, const float* __restrict weights, float* __restrict out,
+                 int64_t rows, int64_t count) {
+  for (int64_t i = 0; i < count; ++i) out[i] = 0;
+  for (int64_t r = 0; r < rows; ++r) {
+    const float weight = weights[r];
+    for (int64_t i = 0; i < count; ++i) out[i] += weight * matrix[r * stride + i];
+  }
+}
+
+constexpr VectorKernels TableFor(Isa isa) {
+  return {isa, &Softmax, &Silu, &GeluTanh, &RmsNorm, &LayerNorm, &Rotate, &Add, &Multiply, &DotRows, &CombineRows};
+}
+
+}  // namespace
+}  // namespace quantd
+
+#endif  // QUANTD_CORE_COMPUTE_VECTOR_KERNEL_LOOPS_H_

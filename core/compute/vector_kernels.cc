@@ -1,0 +1,24 @@
+#include "core/compute/vector_kernels.h"
+
+#include "core/compute/vector_kernel_loops.h"
+
+namespace quantd {
+
+const VectorKernels& ScalarVectorKernels() {
+  static constexpr VectorKernels kTable = TableFor(Isa::kScalar);
+  return kTable;
+}
+
+const VectorKernels& VectorKernelsFor(Isa at_most) {
+  switch (at_most) {
+    case Isa::kAvx512:
+      return Avx512VectorKernels();
+    case Isa::kAvx2:
+      return Avx2VectorKernels();
+    case Isa::kScalar:
+      break;
+  }
+  return ScalarVectorKernels();
+}
+
+}  // namespace quantd

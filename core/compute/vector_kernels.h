@@ -1,0 +1,49 @@
+// Inner loops of a forward pass, each over one row, one table per instruction set.
+//
+// The scalar table is the definition. Loops avoid libm, fused multiply-add and orders of summation that depend on the
+// register width (sums go over 16 lanes, then over the lanes), so that all tables give the same bits.
+#ifndef QUANTD_CORE_COMPUTE_VECTOR_KERNELS_H_
+#define QUANTD_CORE_COMPUTE_VECTOR_KERNELS_H_
+
+#include <cstdint>
+
+#include "core/compute/execution_context.h"
+
+namespace quantd {
+
+struct VectorKernels {
+  Isa isa;
+  // values = exp(values - max(values)) / their sum. At least one value, none NaN, one finite; differences below -87
+  // give 0. Relative error of a result below 2^-20.
+  void (*softmax)(float* values, int64_t count);
+  // x / (1 + exp(-x)), in place.
+  void (*silu)(float* values, int64_t count);
+  // x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 x^3))), in place.
+  void (*gelu_tanh)(float* values, int64_t count);
+  // out = in / sqrt(mean(in^2) + epsilon) * weight. Sums in f64. `out` may be `in`; so below.
+  void (*rms_norm)(const float* in, const float* weight, double epsilon, float* out, int64_t count);
+  // out = (in - mean) / sqrt(variance + epsilon) * weight + bias. Mean and variance in f64.
+  void (*layer_norm)(const float* in, const float* weight, const float* bias, double epsilon, float* out,
+                     int64_t count);
+  // Turns the pairs (low[i], high[i]): low cos - high sin, high cos + low sin.
+  void (*rotate)(float* low, float* high, const float* cosine, const float* sine, int64_t count);
+  // into += from;  into *= from.
+  void (*add)(const float* from, float* into, int64_t count);
+  void (*multiply)(const float* from, float* into, int64_t count);
+  // out[r] = row r of `matrix` (rows `stride` apart) * x, for `rows` rows of `count` elements.
+  void (*dot_rows)(const float* matrix, int64_t stride, const float* x, float* out, int64_t rows, int64_t count);
+  // out = sum over r of weights[r] * row r of `matrix`.
+  void (*combine_rows)(const float* matrix, int64_t stride, const float* weights, float* out, int64_t rows,
+                       int64_t count);
+};
+
+// The best table not above `at_most`.
+const VectorKernels& VectorKernelsFor(Isa at_most);
+
+const VectorKernels& ScalarVectorKernels();
+const VectorKernels& Avx2VectorKernels();
+const VectorKernels& Avx512VectorKernels();
+
+}  // namespace quantd
+
+#endif  // QUANTD_CORE_COMPUTE_VECTOR_KERNELS_H_
