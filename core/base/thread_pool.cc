@@ -9,6 +9,19 @@ namespace {
 
 thread_local bool inside_loop = false;
 
+// Loops often follow each other within microseconds, while waking a sleeping thread takes tens of them: so look for a
+// while before going to sleep. About 20 us.
+constexpr int kLooks = 1000;
+
+template <typename Condition>
+void LookFor(const Condition& condition) {
+  for (int i = 0; i < kLooks && !condition(); ++i) {
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#endif
+  }
+}
+
 }  // namespace
 
 ThreadPool::ThreadPool(int thread_count) {
@@ -32,8 +45,9 @@ void ThreadPool::RunLoop(Loop& loop) {
 
 void ThreadPool::HelperMain() {
   int64_t seen = 0;
-  std::unique_lock<std::mutex> lock(mutex_);
   while (true) {
+    LookFor([&] { return generation_ != seen; });
+    std::unique_lock<std::mutex> lock(mutex_);
     work_or_stop_.wait(lock, [&] { return stopping_ || (loop_ != nullptr && generation_ != seen); });
     if (stopping_) return;
     seen = generation_;
@@ -60,8 +74,12 @@ void ThreadPool::ParallelFor(int64_t count, const std::function<void(int64_t)>& 
   }
   work_or_stop_.notify_all();
   RunLoop(loop);
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    loop_ = nullptr;  // nobody enters any more
+  }
+  LookFor([&] { return loop.helpers_inside == 0; });
   std::unique_lock<std::mutex> lock(mutex_);
-  loop_ = nullptr;
   helpers_left_.wait(lock, [&] { return loop.helpers_inside == 0; });
 }
 

@@ -35,7 +35,7 @@ class ThreadPool {
     const std::function<void(int64_t)>* body;
     int64_t count;
     std::atomic<int64_t> next{0};
-    int helpers_inside = 0;  // guarded by mutex_
+    std::atomic<int> helpers_inside{0};  // changed under mutex_
   };
   void HelperMain();
   static void RunLoop(Loop& loop);
@@ -46,8 +46,8 @@ class ThreadPool {
   std::condition_variable helpers_left_;
   // Guarded by mutex_:
   Loop* loop_ = nullptr;
-  int64_t generation_ = 0;
   bool stopping_ = false;
+  std::atomic<int64_t> generation_{0};  // of loop_; changed under mutex_
 
   std::vector<std::thread> threads_;
 };

@@ -53,6 +53,16 @@ inline float Sigmoid(float x) {
   return 1.0f / (1.0f + ExpInRange(Clamp(-x, -87.0f, 87.0f)));
 }
 
+// Halves are added until one lane is left.
+inline float LaneSum(const Lanes& lanes) {
+  float parts[kLanes];
+  std::memcpy(parts, &lanes, sizeof(parts));
+  for (int64_t half = kLanes / 2; half > 0; half /= 2) {
+    for (int64_t lane = 0; lane < half; ++lane) parts[lane] += parts[lane + half];
+  }
+  return parts[0];
+}
+
 float Maximum(const float* values, int64_t count) {
   float best = values[0];
   int64_t i = 0;
@@ -75,9 +85,8 @@ float Sum(const float* values, int64_t count) {
     Load(values + i, next);
     lanes += next;
   }
-  float sum = 0;
+  float sum = LaneSum(lanes);
   for (; i < count; ++i) sum += values[i];
-  for (int64_t lane = 0; lane < kLanes; ++lane) sum += lanes[lane];
   return sum;
 }
 
@@ -161,31 +170,32 @@ void Multiply(const float* __restrict from, float* __restrict into, int64_t coun
   for (int64_t i = 0; i < count; ++i) into[i] *= from[i];
 }
 
-// `rows` of 1 or 4 dot products that share the loads of x.
-template <int rows>
-void DotGroup(const float* matrix, int64_t stride, const float* x, float* out, int64_t count) {
-  Lanes sums[rows] = {};
-  Lanes shared, row;
+// One row after the other, so that the matrix is one stream to the prefetcher; four sums hide the latency of adding.
+float Dot(const float* a, const float* b, int64_t count) {
+  constexpr int kSums = 4;
+  Lanes sums[kSums] = {};
+  Lanes x, y;
   int64_t i = 0;
-  for (; i + kLanes <= count; i += kLanes) {
-    Load(x + i, shared);
-    for (int r = 0; r < rows; ++r) {
-      Load(matrix + r * stride + i, row);
-      sums[r] += row * shared;
+  for (; i + kSums * kLanes <= count; i += kSums * kLanes) {
+    for (int s = 0; s < kSums; ++s) {
+      Load(a + i + s * kLanes, x);
+      Load(b + i + s * kLanes, y);
+      sums[s] += x * y;
     }
   }
-  for (int r = 0; r < rows; ++r) {
-    float sum = 0;
-    for (int64_t j = i; j < count; ++j) sum += matrix[r * stride + j] * x[j];
-    for (int64_t lane = 0; lane < kLanes; ++lane) sum += sums[r][lane];
-    out[r] = sum;
+  for (; i + kLanes <= count; i += kLanes) {
+    Load(a + i, x);
+    Load(b + i, y);
+    sums[0] += x * y;
   }
+  const Lanes lanes = (sums[0] + sums[1]) + (sums[2] + sums[3]);
+  float sum = LaneSum(lanes);
+  for (; i < count; ++i) sum += a[i] * b[i];
+  return sum;
 }
 
 void DotRows(const float* matrix, int64_t stride, const float* x, float* out, int64_t rows, int64_t count) {
-  int64_t r = 0;
-  for (; r + 4 <= rows; r += 4) DotGroup<4>(matrix + r * stride, stride, x, out + r, count);
-  for (; r < rows; ++r) DotGroup<1>(matrix + r * stride, stride, x, out + r, count);
+  for (int64_t r = 0; r < rows; ++r) out[r] = Dot(matrix + r * stride, x, count);
 }
 
 void CombineRows(const float* __restrict matrix, int64_t stride, const float* __restrict weights, float* __restrict out,
