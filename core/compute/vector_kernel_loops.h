@@ -12,6 +12,7 @@
 namespace quantd {
 namespace {
 
+// Sums go over so many lanes whatever the register width, so that their order is the same.
 constexpr int64_t kLanes = 16;
 // Arithmetic on all lanes at once; the compiler takes as many registers as the instruction set needs. Never a function
 // argument: how one is passed depends on the instruction set.
@@ -19,38 +20,66 @@ using Lanes = float __attribute__((vector_size(kLanes * sizeof(float))));
 using HalfLanes = float __attribute__((vector_size(kLanes / 2 * sizeof(float))));
 using WideLanes = double __attribute__((vector_size(kLanes / 2 * sizeof(double))));
 
+// One register, for what has no order.
+#if defined(__AVX512F__)
+constexpr int64_t kWidth = 16;
+#elif defined(__AVX2__)
+constexpr int64_t kWidth = 8;
+#else
+constexpr int64_t kWidth = 4;
+#endif
+using Floats = float __attribute__((vector_size(kWidth * sizeof(float))));
+using Ints = int32_t __attribute__((vector_size(kWidth * sizeof(int32_t))));
+
 template <typename Vector>
 inline void Load(const float* from, Vector& lanes) {
   std::memcpy(&lanes, from, sizeof(lanes));
 }
 
-// exp(x) for x in [-87, 88]: x = n ln 2 + r with |r| <= ln 2 / 2, a degree-7 Taylor polynomial in r, exponent bits for
-// 2^n. Truncation error below r^8 / 8! = 6e-9 relative: rounding dominates.
-inline float ExpInRange(float x) {
-  const float n = (x * 1.44269504f + 12582912.0f) - 12582912.0f;  // round to nearest: 1.5 * 2^23
-  const float r = (x - n * 0.693359375f) - n * -2.12194440e-4f;   // ln 2 in two parts (Cody and Waite)
-  float p = 1.0f / 5040;
-  p = p * r + 1.0f / 720;
+// function(x) in place on a register of values after the other; the last one is filled up with zeros.
+template <typename Function>
+inline void ForEach(float* values, int64_t count, const Function& function) {
+  int64_t i = 0;
+  for (; i + kWidth <= count; i += kWidth) {
+    Floats x;
+    Load(values + i, x);
+    function(x);
+    std::memcpy(values + i, &x, sizeof(x));
+  }
+  if (i == count) return;
+  const size_t bytes = static_cast<size_t>(count - i) * sizeof(float);
+  Floats x = {};
+  std::memcpy(&x, values + i, bytes);
+  function(x);
+  std::memcpy(values + i, &x, bytes);
+}
+
+// x = exp(x) for x in [-87, 88]: x = n ln 2 + r with |r| <= ln 2 / 2, a degree-7 Taylor polynomial in r, exponent bits
+// for 2^n. Truncation error below r^8 / 8! = 6e-9 relative: rounding dominates.
+inline void ExpInRange(Floats& x) {
+  const Floats n = (x * 1.44269504f + 12582912.0f) - 12582912.0f;  // round to nearest: 1.5 * 2^23
+  const Floats r = (x - n * 0.693359375f) - n * -2.12194440e-4f;   // ln 2 in two parts (Cody and Waite)
+  Floats p = r * (1.0f / 5040) + 1.0f / 720;
   p = p * r + 1.0f / 120;
   p = p * r + 1.0f / 24;
   p = p * r + 1.0f / 6;
   p = p * r + 0.5f;
   p = p * r + 1.0f;
   p = p * r + 1.0f;
-  const int32_t bits = (static_cast<int32_t>(n) + 127) << 23;
-  float power;
+  const Ints bits = (__builtin_convertvector(n, Ints) + 127) << 23;
+  Floats power;
   std::memcpy(&power, &bits, sizeof(power));
-  return p * power;
+  x = p * power;
 }
 
-inline float Clamp(float value, float lo, float hi) {
-  value = value < lo ? lo : value;
-  return value > hi ? hi : value;
-}
-
-// 1 / (1 + exp(-x)). Beyond +-87 it is 0 or 1 to f32 anyway.
-inline float Sigmoid(float x) {
-  return 1.0f / (1.0f + ExpInRange(Clamp(-x, -87.0f, 87.0f)));
+// x = 1 / (1 + exp(-x)). Beyond +-87 it is 0 or 1 to f32 anyway.
+inline void Sigmoid(Floats& x) {
+  constexpr float kLimit = 87.0f;
+  Floats e = -x;
+  e = e < -kLimit ? Floats{} - kLimit : e;
+  e = e > kLimit ? Floats{} + kLimit : e;
+  ExpInRange(e);
+  x = 1.0f / (1.0f + e);
 }
 
 // Halves are added until one lane is left.
@@ -66,13 +95,13 @@ inline float LaneSum(const Lanes& lanes) {
 float Maximum(const float* values, int64_t count) {
   float best = values[0];
   int64_t i = 0;
-  if (count >= kLanes) {
-    Lanes lanes, next;
-    for (Load(values, lanes); i + kLanes <= count; i += kLanes) {
+  if (count >= kWidth) {
+    Floats bests, next;
+    for (Load(values, bests); i + kWidth <= count; i += kWidth) {
       Load(values + i, next);
-      lanes = next > lanes ? next : lanes;
+      bests = next > bests ? next : bests;
     }
-    for (int64_t lane = 0; lane < kLanes; ++lane) best = lanes[lane] > best ? lanes[lane] : best;
+    for (int64_t lane = 0; lane < kWidth; ++lane) best = bests[lane] > best ? bests[lane] : best;
   }
   for (; i < count; ++i) best = values[i] > best ? values[i] : best;
   return best;
@@ -91,27 +120,34 @@ float Sum(const float* values, int64_t count) {
 }
 
 void Softmax(float* values, int64_t count) {
+  constexpr float kLowest = -87.0f;
   const float maximum = Maximum(values, count);
-  for (int64_t i = 0; i < count; ++i) {
-    const float x = values[i] - maximum;
-    const float e = ExpInRange(x < -87.0f ? -87.0f : x);
-    values[i] = x < -87.0f ? 0.0f : e;
-  }
+  ForEach(values, count, [maximum](Floats& x) {
+    x -= maximum;
+    Floats e = x < kLowest ? Floats{} + kLowest : x;
+    ExpInRange(e);
+    x = x < kLowest ? Floats{} : e;
+  });
   const float inverse = 1.0f / Sum(values, count);
   for (int64_t i = 0; i < count; ++i) values[i] *= inverse;
 }
 
 void Silu(float* values, int64_t count) {
-  for (int64_t i = 0; i < count; ++i) values[i] = values[i] * Sigmoid(values[i]);
+  ForEach(values, count, [](Floats& x) {
+    Floats share = x;
+    Sigmoid(share);
+    x *= share;
+  });
 }
 
 // (1 + tanh(y)) / 2 = sigmoid(2 y).
 void GeluTanh(float* values, int64_t count) {
   constexpr float kTwiceRootTwoOverPi = 1.5957691216f;
-  for (int64_t i = 0; i < count; ++i) {
-    const float x = values[i];
-    values[i] = x * Sigmoid(kTwiceRootTwoOverPi * (x + 0.044715f * x * x * x));
-  }
+  ForEach(values, count, [](Floats& x) {
+    Floats share = kTwiceRootTwoOverPi * (x + 0.044715f * x * x * x);
+    Sigmoid(share);
+    x *= share;
+  });
 }
 
 // sum of (values - shift)^power for power 1 or 2, in f64.
