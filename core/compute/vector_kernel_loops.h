@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
 
 #include "core/compute/vector_kernels.h"
 
@@ -13,14 +14,9 @@ namespace quantd {
 namespace {
 
 // Sums go over so many lanes whatever the register width, so that their order is the same.
-constexpr int64_t kLanes = 16;
-// Arithmetic on all lanes at once; the compiler takes as many registers as the instruction set needs. Never a function
-// argument: how one is passed depends on the instruction set.
-using Lanes = float __attribute__((vector_size(kLanes * sizeof(float))));
-using HalfLanes = float __attribute__((vector_size(kLanes / 2 * sizeof(float))));
-using WideLanes = double __attribute__((vector_size(kLanes / 2 * sizeof(double))));
+constexpr int64_t kLanes = 32;
 
-// One register, for what has no order.
+// What one register holds. Never a function argument by value: how one is passed depends on the instruction set.
 #if defined(__AVX512F__)
 constexpr int64_t kWidth = 16;
 #elif defined(__AVX2__)
@@ -29,6 +25,7 @@ constexpr int64_t kWidth = 8;
 constexpr int64_t kWidth = 4;
 #endif
 using Floats = float __attribute__((vector_size(kWidth * sizeof(float))));
+using Doubles = double __attribute__((vector_size(kWidth * sizeof(double))));
 using Ints = int32_t __attribute__((vector_size(kWidth * sizeof(int32_t))));
 
 template <typename Vector>
@@ -82,14 +79,43 @@ inline void Sigmoid(Floats& x) {
   x = 1.0f / (1.0f + e);
 }
 
-// Halves are added until one lane is left.
-inline float LaneSum(const Lanes& lanes) {
-  float parts[kLanes];
-  std::memcpy(parts, &lanes, sizeof(parts));
+// Adds halves until one lane is left.
+template <typename Number>
+inline Number FoldLanes(Number* lanes) {
   for (int64_t half = kLanes / 2; half > 0; half /= 2) {
-    for (int64_t lane = 0; lane < half; ++lane) parts[lane] += parts[lane + half];
+    for (int64_t lane = 0; lane < half; ++lane) lanes[lane] += lanes[lane + half];
   }
-  return parts[0];
+  return lanes[0];
+}
+
+// sum of term(i-th values of a, of b) over kLanes lanes in registers of `Vector`; what is left over is filled up with
+// zeros, whose term must be zero.
+template <typename Vector, typename Term>
+inline auto SumOf(const float* a, const float* b, int64_t count, const Term& term) {
+  constexpr int kParts = kLanes / kWidth;
+  Vector sums[kParts] = {};
+  Floats x, y;
+  int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) {
+    for (int part = 0; part < kParts; ++part) {
+      Load(a + i + part * kWidth, x);
+      Load(b + i + part * kWidth, y);
+      term(x, y, sums[part]);
+    }
+  }
+  if (i < count) {
+    float rest_a[kLanes] = {}, rest_b[kLanes] = {};
+    std::memcpy(rest_a, a + i, static_cast<size_t>(count - i) * sizeof(float));
+    std::memcpy(rest_b, b + i, static_cast<size_t>(count - i) * sizeof(float));
+    for (int part = 0; part < kParts; ++part) {
+      Load(rest_a + part * kWidth, x);
+      Load(rest_b + part * kWidth, y);
+      term(x, y, sums[part]);
+    }
+  }
+  std::remove_reference_t<decltype(sums[0][0])> lanes[kLanes];
+  std::memcpy(lanes, sums, sizeof(lanes));
+  return FoldLanes(lanes);
 }
 
 float Maximum(const float* values, int64_t count) {
@@ -108,15 +134,25 @@ float Maximum(const float* values, int64_t count) {
 }
 
 float Sum(const float* values, int64_t count) {
-  Lanes lanes = {}, next;
-  int64_t i = 0;
-  for (; i + kLanes <= count; i += kLanes) {
-    Load(values + i, next);
-    lanes += next;
-  }
-  float sum = LaneSum(lanes);
-  for (; i < count; ++i) sum += values[i];
-  return sum;
+  return SumOf<Floats>(values, values, count, [](const Floats& x, const Floats&, Floats& sum) { sum += x; });
+}
+
+float Dot(const float* a, const float* b, int64_t count) {
+  return SumOf<Floats>(a, b, count, [](const Floats& x, const Floats& y, Floats& sum) { sum += x * y; });
+}
+
+// Sums of values and of their squares in f64.
+double WideSum(const float* values, int64_t count) {
+  return SumOf<Doubles>(values, values, count, [](const Floats& x, const Floats&, Doubles& sum) {
+    sum += __builtin_convertvector(x, Doubles);
+  });
+}
+
+double WideSumOfSquares(const float* values, int64_t count) {
+  return SumOf<Doubles>(values, values, count, [](const Floats& x, const Floats&, Doubles& sum) {
+    const Doubles wide = __builtin_convertvector(x, Doubles);
+    sum += wide * wide;
+  });
 }
 
 void Softmax(float* values, int64_t count) {
@@ -150,43 +186,22 @@ void GeluTanh(float* values, int64_t count) {
   });
 }
 
-// sum of (values - shift)^power for power 1 or 2, in f64.
-template <int power>
-double SumShifted(const float* values, double shift, int64_t count) {
-  constexpr int64_t kStep = kLanes / 2;
-  const WideLanes shifts = shift - WideLanes{};
-  WideLanes lanes = {};
-  int64_t i = 0;
-  for (; i + kStep <= count; i += kStep) {
-    HalfLanes narrow;
-    Load(values + i, narrow);
-    const WideLanes difference = __builtin_convertvector(narrow, WideLanes) - shifts;
-    lanes += power == 1 ? difference : difference * difference;
-  }
-  double sum = 0;
-  for (; i < count; ++i) {
-    const double difference = static_cast<double>(values[i]) - shift;
-    sum += power == 1 ? difference : difference * difference;
-  }
-  for (int64_t lane = 0; lane < kStep; ++lane) sum += lanes[lane];
-  return sum;
-}
-
 float InverseRoot(double x) {
   return static_cast<float>(1.0 / __builtin_sqrt(x));
 }
 
 void RmsNorm(const float* in, const float* __restrict weight, double epsilon, float* out, int64_t count) {
-  const float scale = InverseRoot(SumShifted<2>(in, 0, count) / static_cast<double>(count) + epsilon);
+  const float scale = InverseRoot(WideSumOfSquares(in, count) / static_cast<double>(count) + epsilon);
   for (int64_t i = 0; i < count; ++i) out[i] = in[i] * scale * weight[i];
 }
 
 void LayerNorm(const float* in, const float* __restrict weight, const float* __restrict bias, double epsilon,
                float* out, int64_t count) {
-  const double mean = SumShifted<1>(in, 0, count) / static_cast<double>(count);
-  const float scale = InverseRoot(SumShifted<2>(in, mean, count) / static_cast<double>(count) + epsilon);
-  const float shift = static_cast<float>(mean);
-  for (int64_t i = 0; i < count; ++i) out[i] = (in[i] - shift) * scale * weight[i] + bias[i];
+  const double size = static_cast<double>(count);
+  const float mean = static_cast<float>(WideSum(in, count) / size);
+  for (int64_t i = 0; i < count; ++i) out[i] = in[i] - mean;
+  const float scale = InverseRoot(WideSumOfSquares(out, count) / size + epsilon);
+  for (int64_t i = 0; i < count; ++i) out[i] = out[i] * scale * weight[i] + bias[i];
 }
 
 void Rotate(float* __restrict low, float* __restrict high, const float* __restrict cosine, const float* __restrict sine,
@@ -206,30 +221,7 @@ void Multiply(const float* __restrict from, float* __restrict into, int64_t coun
   for (int64_t i = 0; i < count; ++i) into[i] *= from[i];
 }
 
-// One row after the other, so that the matrix is one stream to the prefetcher; four sums hide the latency of adding.
-float Dot(const float* a, const float* b, int64_t count) {
-  constexpr int kSums = 4;
-  Lanes sums[kSums] = {};
-  Lanes x, y;
-  int64_t i = 0;
-  for (; i + kSums * kLanes <= count; i += kSums * kLanes) {
-    for (int s = 0; s < kSums; ++s) {
-      Load(a + i + s * kLanes, x);
-      Load(b + i + s * kLanes, y);
-      sums[s] += x * y;
-    }
-  }
-  for (; i + kLanes <= count; i += kLanes) {
-    Load(a + i, x);
-    Load(b + i, y);
-    sums[0] += x * y;
-  }
-  const Lanes lanes = (sums[0] + sums[1]) + (sums[2] + sums[3]);
-  float sum = LaneSum(lanes);
-  for (; i < count; ++i) sum += a[i] * b[i];
-  return sum;
-}
-
+// One row after the other, so that the matrix is one stream to the prefetcher.
 void DotRows(const float* matrix, int64_t stride, const float* x, float* out, int64_t rows, int64_t count) {
   for (int64_t r = 0; r < rows; ++r) out[r] = Dot(matrix + r * stride, x, count);
 }

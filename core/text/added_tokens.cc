@@ -36,7 +36,7 @@ absl::StatusOr<AddedToken> AddedTokenFromJson(const Json& entry, int64_t id, abs
   }
   AddedToken token;
   token.id = static_cast<int32_t>(id);
-  token.content = content->get<std::string>();
+  token.content = token.form = content->get<std::string>();
   if (token.content.size() > kMaxContentBytes) {
     return Malformed(
         file, id, absl::StrFormat("'content' has %d bytes, the limit is %d", token.content.size(), kMaxContentBytes));
@@ -49,11 +49,11 @@ absl::StatusOr<AddedToken> AddedTokenFromJson(const Json& entry, int64_t id, abs
   return token;
 }
 
-void AddedTokenFinder::Add(absl::string_view form, const AddedToken& token) {
-  if (form.empty()) return;
-  begins_[static_cast<uint8_t>(form[0])] = true;
+void AddedTokenFinder::Add(const AddedToken& token) {
+  if (token.form.empty()) return;
+  begins_[static_cast<uint8_t>(token.form[0])] = true;
   size_t node = 0;
-  for (const char byte : form) {
+  for (const char byte : token.form) {
     const auto [child, is_new] = nodes_[node].children.emplace(byte, static_cast<int32_t>(nodes_.size()));
     node = static_cast<size_t>(child->second);
     if (is_new) nodes_.emplace_back();

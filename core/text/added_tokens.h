@@ -18,10 +18,11 @@ namespace quantd {
 struct AddedToken {
   int32_t id = -1;
   std::string content;
+  std::string form;          // what is looked for and what it decodes to: `content`, normalized if it is `normalized`
   bool single_word = false;  // not inside a word
   bool lstrip = false;       // takes the blanks before it along
   bool rstrip = false;       // and those after it
-  bool normalized = false;   // looked for after normalization, in its own normalized form
+  bool normalized = false;   // looked for after normalization
   bool special = false;      // left out when decoding with skip_special
 };
 
@@ -37,8 +38,8 @@ struct TextStretch {
 // Finds a fixed set of added tokens: the leftmost one, the longest of those that begin there. Immutable, thread-safe.
 class AddedTokenFinder {
  public:
-  // `form` is what is looked for in the text; an empty one is never found.
-  void Add(absl::string_view form, const AddedToken& token);
+  // Looks for token.form; an empty one is never found.
+  void Add(const AddedToken& token);
 
   // Cuts `text` into stretches; empty ones are left out.
   std::vector<TextStretch> Cut(absl::string_view text) const;

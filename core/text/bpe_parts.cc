@@ -44,19 +44,17 @@ absl::Status CheckAgainstVocabulary(const AddedToken& token, const BpeParts& par
   return absl::OkStatus();
 }
 
-absl::Status AddTokens(const std::vector<AddedToken>& tokens, BpeParts* parts) {
+absl::Status AddTokens(std::vector<AddedToken> tokens, BpeParts* parts) {
   RegexScratch scratch;
-  for (const AddedToken& token : tokens) {
+  for (AddedToken& token : tokens) {
     RETURN_IF_ERROR(CheckAgainstVocabulary(token, *parts));
+    if (token.normalized) {
+      ASSIGN_OR_RETURN(token.form, parts->normalizer.Normalize(token.content, &scratch));
+    }
     if (!parts->added.emplace(token.id, token).second) {
       return TokenizerMalformed(parts->source, absl::StrFormat("added token %d is listed twice", token.id));
     }
-    if (!token.normalized) {
-      parts->raw_tokens.Add(token.content, token);
-      continue;
-    }
-    ASSIGN_OR_RETURN(const std::string form, parts->normalizer.Normalize(token.content, &scratch));
-    parts->normalized_tokens.Add(form, token);
+    (token.normalized ? parts->normalized_tokens : parts->raw_tokens).Add(token);
   }
   return absl::OkStatus();
 }
@@ -112,7 +110,7 @@ absl::StatusOr<BpeModel> ReadModel(const Json& document, bool raw_bytes, const s
 
 const std::string* BpeParts::TokenOf(int32_t id) const {
   const auto found = added.find(id);
-  return found != added.end() ? &found->second.content : model.TokenOf(id);
+  return found != added.end() ? &found->second.form : model.TokenOf(id);
 }
 
 std::optional<int32_t> BpeParts::IdOf(absl::string_view token) const {
@@ -140,8 +138,8 @@ absl::StatusOr<BpeParts> ReadBpeParts(const Json& document, const TokenizerConfi
                  .added = {},
                  .bos_id = std::nullopt,
                  .eos_id = std::nullopt};
-  ASSIGN_OR_RETURN(const std::vector<AddedToken> added, ReadAddedTokens(document, source));
-  RETURN_IF_ERROR(AddTokens(added, &parts));
+  ASSIGN_OR_RETURN(std::vector<AddedToken> added, ReadAddedTokens(document, source));
+  RETURN_IF_ERROR(AddTokens(std::move(added), &parts));
   RETURN_IF_ERROR(CheckSurroundings(parts));
   RETURN_IF_ERROR(ApplyConfig(config, !MemberOrNull(document, "post_processor").is_null(), &parts));
   return parts;

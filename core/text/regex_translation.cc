@@ -31,12 +31,10 @@ struct SetEscape {
   char letter;
   const char* members;
 };
+constexpr char kWordMembers[] = R"(\p{Alphabetic}\p{M}\p{Nd}\p{Pc})";
 constexpr SetEscape kSetEscapes[] = {
-    {'s', R"(\p{White_Space})"},
-    {'S', R"(\P{White_Space})"},
-    {'d', R"(\p{Nd})"},
-    {'D', R"(\P{Nd})"},
-    {'w', R"(\p{Alphabetic}\p{M}\p{Nd}\p{Pc})"},
+    {'s', R"(\p{White_Space})"}, {'S', R"(\P{White_Space})"}, {'d', R"(\p{Nd})"},
+    {'D', R"(\P{Nd})"},          {'w', kWordMembers},
 };
 
 constexpr absl::string_view kGroupOpenings[] = {"(?:", "(?>", "(?=", "(?!", "(?<=", "(?<!", "(?i:"};
@@ -176,11 +174,17 @@ class Translator {
     }
     std::string members;
     std::optional<char32_t> character;
-    RETURN_IF_ERROR(Escape(&members, &character));
+    const bool negated = absl::StartsWith(pattern_.substr(position_), "\\W");
+    if (negated) {
+      position_ += 2;
+      members = kWordMembers;
+    } else {
+      RETURN_IF_ERROR(Escape(&members, &character));
+    }
     if (character.has_value()) {
       out_ += LiteralText(*character);
     } else {
-      absl::StrAppend(&out_, "[", members, "]");
+      absl::StrAppend(&out_, negated ? "[^" : "[", members, "]");
     }
     return absl::OkStatus();
   }

@@ -6,7 +6,7 @@
 //
 // Accepted: literals, `.`, `^` and `$` (at every line), `\A`, `\z`, alternation, groups, `(?:`, `(?>`, `(?i:`,
 // look-ahead and look-behind, greedy, lazy and possessive `* + ?`, greedy and lazy intervals, sets with nested positive
-// sets, `\s \S \d \D \w \p{..} \P{..}`,
+// sets, `\s \S \d \D \w \p{..} \P{..}`, `\W` outside sets,
 // `\t \n \r \f \v`, `\xHH`, `\x{H..}`, `\uHHHH`.
 #ifndef QUANTD_CORE_TEXT_REGEX_TRANSLATION_H_
 #define QUANTD_CORE_TEXT_REGEX_TRANSLATION_H_
