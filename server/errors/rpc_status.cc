@@ -1,0 +1,70 @@
+#include "server/errors/rpc_status.h"
+
+#include <string>
+
+#include "absl/strings/string_view.h"
+#include "core/base/status.h"
+#include "google/rpc/error_details.pb.h"
+#include "google/rpc/status.pb.h"
+
+namespace quantd {
+namespace {
+
+constexpr size_t kMaxMessageBytes = 4096;
+
+// At most kMaxMessageBytes, never ending inside a UTF-8 sequence.
+std::string Shorten(absl::string_view message) {
+  if (message.size() <= kMaxMessageBytes) return std::string(message);
+  size_t end = kMaxMessageBytes;
+  while (end > 0 && (static_cast<unsigned char>(message[end]) & 0xC0) == 0x80) --end;
+  return std::string(message.substr(0, end));
+}
+
+google::rpc::ErrorInfo InfoOf(const absl::Status& status) {
+  google::rpc::ErrorInfo info;
+  const std::string reason = ReasonOf(status);
+  info.set_reason(reason.empty() ? absl::StatusCodeToString(status.code()) : reason);
+  info.set_domain(kErrorDomain);
+  return info;
+}
+
+}  // namespace
+
+grpc::Status ToRpcStatus(const absl::Status& status) {
+  if (status.ok()) return grpc::Status::OK;
+  google::rpc::Status details;
+  details.set_code(static_cast<int>(status.code()));
+  details.set_message(Shorten(status.message()));
+  details.add_details()->PackFrom(InfoOf(status));
+  if (const std::string field = FieldOf(status); !field.empty()) {
+    google::rpc::BadRequest bad_request;
+    auto* violation = bad_request.add_field_violations();
+    violation->set_field(field);
+    violation->set_description(details.message());
+    details.add_details()->PackFrom(bad_request);
+  }
+  // The canonical codes of gRPC and Abseil are the same numbers.
+  return grpc::Status(static_cast<grpc::StatusCode>(status.code()), details.message(), details.SerializeAsString());
+}
+
+absl::Status FromRpcStatus(const grpc::Status& status) {
+  if (status.ok()) return absl::OkStatus();
+  std::string reason;
+  std::string field;
+  google::rpc::Status details;
+  if (details.ParseFromString(status.error_details())) {
+    for (const auto& detail : details.details()) {
+      google::rpc::ErrorInfo info;
+      google::rpc::BadRequest bad_request;
+      if (detail.UnpackTo(&info) && info.domain() == kErrorDomain) reason = info.reason();
+      if (detail.UnpackTo(&bad_request) && bad_request.field_violations_size() > 0) {
+        field = bad_request.field_violations(0).field();
+      }
+    }
+  }
+  const absl::Status result =
+      ReasonError(static_cast<absl::StatusCode>(status.error_code()), reason, status.error_message());
+  return field.empty() ? result : WithField(result, field);
+}
+
+}  // namespace quantd

@@ -1,0 +1,49 @@
+#include "server/errors/rpc_status.h"
+
+#include <gtest/gtest.h>
+
+#include "google/rpc/error_details.pb.h"
+#include "google/rpc/status.pb.h"
+#include "tests/testing/status_matchers.h"
+
+namespace quantd {
+namespace {
+
+TEST(RpcStatus, CarriesReasonFieldAndMessageBothWays) {
+  const absl::Status status = WithField(InvalidInput("PAGE_SIZE_INVALID", "page_size is -1"), "page_size");
+  const grpc::Status wire = ToRpcStatus(status);
+  EXPECT_EQ(wire.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  const absl::Status back = FromRpcStatus(wire);
+  EXPECT_THAT(back, FailsWith("PAGE_SIZE_INVALID", "page_size is -1"));
+  EXPECT_EQ(FieldOf(back), "page_size");
+  EXPECT_EQ(back.code(), absl::StatusCode::kInvalidArgument);
+}
+
+TEST(RpcStatus, HasErrorInfoOfOurDomainEvenWithoutReason) {
+  google::rpc::Status details;
+  ASSERT_TRUE(details.ParseFromString(ToRpcStatus(absl::InternalError("oops")).error_details()));
+  ASSERT_EQ(details.details_size(), 1);
+  google::rpc::ErrorInfo info;
+  ASSERT_TRUE(details.details(0).UnpackTo(&info));
+  EXPECT_EQ(info.domain(), "quantd");
+  EXPECT_EQ(info.reason(), "INTERNAL");
+}
+
+TEST(RpcStatus, LongMessagesAreCutBetweenCharacters) {
+  const std::string message = std::string(4095, 'a') + "\xC3\xA9" + std::string(100, 'b');
+  EXPECT_EQ(ToRpcStatus(absl::InternalError(message)).error_message(), std::string(4095, 'a'));
+}
+
+TEST(RpcStatus, OkStaysOk) {
+  EXPECT_TRUE(ToRpcStatus(absl::OkStatus()).ok());
+  EXPECT_OK(FromRpcStatus(grpc::Status::OK));
+}
+
+TEST(RpcStatus, DetailsThatDoNotParseAreIgnored) {
+  const absl::Status status = FromRpcStatus(grpc::Status(grpc::StatusCode::NOT_FOUND, "gone", "\xFF\xFFgarbage"));
+  EXPECT_EQ(status.code(), absl::StatusCode::kNotFound);
+  EXPECT_EQ(ReasonOf(status), "");
+}
+
+}  // namespace
+}  // namespace quantd
