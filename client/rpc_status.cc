@@ -1,0 +1,76 @@
+#include "client/rpc_status.h"
+
+#include <grpcpp/support/status.h>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "core/base/status.h"
+#include "google/rpc/error_details.pb.h"
+#include "google/rpc/status.pb.h"
+
+namespace quantd {
+namespace {
+
+struct Details {
+  std::string reason;
+  std::string field;
+  std::string more;  // to be appended to the message
+};
+
+void AddField(const google::rpc::BadRequest::FieldViolation& violation, absl::string_view message, Details& details) {
+  if (details.field.empty()) details.field = violation.field();
+  if (violation.description().empty() || absl::StrContains(message, violation.description())) return;
+  absl::StrAppend(&details.more, "; ", violation.field(), ": ", violation.description());
+}
+
+Details DetailsOf(const grpc::Status& status) {
+  Details details;
+  google::rpc::Status rich;
+  if (status.error_details().empty() || !rich.ParseFromString(status.error_details())) return details;
+  google::rpc::ErrorInfo info;
+  google::rpc::BadRequest bad_request;
+  google::rpc::RetryInfo retry;
+  for (const google::protobuf::Any& any : rich.details()) {
+    if (any.UnpackTo(&info)) details.reason = info.reason();
+    if (any.UnpackTo(&bad_request)) {
+      for (const auto& violation : bad_request.field_violations()) AddField(violation, status.error_message(), details);
+    }
+    if (any.UnpackTo(&retry)) {
+      const double seconds =
+          static_cast<double>(retry.retry_delay().seconds()) + 1e-9 * static_cast<double>(retry.retry_delay().nanos());
+      absl::StrAppendFormat(&details.more, "; try again in %.3g s", seconds);
+    }
+  }
+  return details;
+}
+
+absl::Status TransportError(const grpc::Status& status, const std::string& server) {
+  const auto code = static_cast<absl::StatusCode>(status.error_code());
+  switch (code) {
+    case absl::StatusCode::kUnavailable:
+      return ReasonError(code, "SERVER_UNREACHABLE",
+                         absl::StrCat("cannot reach quantd at ", server, " (", status.error_message(), ")"));
+    case absl::StatusCode::kDeadlineExceeded:
+      return ReasonError(code, "DEADLINE_EXCEEDED", absl::StrCat("quantd at ", server, " did not answer in time"));
+    case absl::StatusCode::kUnimplemented:
+      return ReasonError(code, "METHOD_UNKNOWN",
+                         absl::StrCat("the server at ", server, " does not know this call (", status.error_message(),
+                                      "): it is older than this client, or it is not quantd"));
+    default:
+      return absl::Status(code, status.error_message());
+  }
+}
+
+}  // namespace
+
+absl::Status FromRpcStatus(const grpc::Status& status, const std::string& server) {
+  if (status.ok()) return absl::OkStatus();
+  const Details details = DetailsOf(status);
+  if (details.reason.empty() && details.field.empty()) return TransportError(status, server);
+  absl::Status result = ReasonError(static_cast<absl::StatusCode>(status.error_code()), details.reason,
+                                    absl::StrCat(status.error_message(), details.more));
+  return details.field.empty() ? result : WithField(result, details.field);
+}
+
+}  // namespace quantd
