@@ -31,8 +31,7 @@ std::string PlotsSection(const Report& report) {
   const std::string figures = absl::StrCat(
       report.evaluation ? EvaluationFigures(report.evaluation->comparison) : "",
       Figured("Error by layer", ErrorPlot(report.layers),
-              "Relative output error of each layer on the calibration inputs; of the weights where there are none. The "
-              "darker, the larger."),
+              "Relative output error of each layer on the calibration inputs; of the weights where there are none."),
       Figured("Bits by layer", BitsPlot(report.layers), "Stored bits a weight: codes, scales and zeros."));
   if (figures.empty()) return "";
   return absl::StrCat("<section><h2>Where the loss is</h2>\n<div class=\"plots\">\n", figures, "</div></section>\n");

@@ -16,6 +16,13 @@ namespace {
 
 constexpr double kRight = kCanvasWidth - 8;
 
+// Shade of an error cell, and the share of the largest error from which white is easier to read on it than the text's
+// own colour.
+double Shade(double share) {
+  return 0.06 + 0.94 * share;
+}
+constexpr double kWhiteFrom = 0.78;
+
 bool IsNumber(absl::string_view part) {
   return !part.empty() && std::all_of(part.begin(), part.end(), absl::ascii_isdigit);
 }
@@ -77,10 +84,10 @@ std::string ErrorCell(const ErrorGrid& grid, const GridLayout& layout, size_t ki
   const double error = layer.relative_output_error;
   const double share = std::isfinite(error) && grid.largest > 0 ? error / grid.largest : std::isfinite(error) ? 0 : 1;
   const Box box = layout.Cell(kind, static_cast<double>(layer.block) - grid.first_block);
-  std::string svg = SvgRect(box, "fill", 0.06 + 0.94 * share, absl::StrCat(layer.name, ": ", Figure(error)));
+  std::string svg = SvgRect(box, "fill", Shade(share), absl::StrCat(layer.name, ": ", Figure(error)));
   if (layout.column_width < 44) return svg;
   // White on a dark shade, the colour of the text on a light one.
-  absl::StrAppend(&svg, "<g class=\"", share > 0.55 ? "on" : "", "\">",
+  absl::StrAppend(&svg, "<g class=\"", share > kWhiteFrom ? "on" : "", "\">",
                   SvgText(box.x + box.width / 2, box.y + 16, "middle", Figure(error, 2)), "</g>");
   return svg;
 }
@@ -94,6 +101,20 @@ std::string BlockNumbers(const ErrorGrid& grid, const GridLayout& layout, double
     absl::StrAppend(&svg, SvgText(box.x + box.width / 2, y, "middle", absl::StrCat(grid.first_block + column)));
   }
   return svg;
+}
+
+// What the shades mean: from no error to the largest.
+std::string ShadeScale(const ErrorGrid& grid, double y) {
+  constexpr int kSteps = 6;
+  constexpr double kWidth = 18;
+  const double left = GridLayout::kLeft + 14;
+  std::string svg = SvgText(left - 4, y + 10, "end", "0");
+  for (int i = 0; i < kSteps; ++i) {
+    const double share = static_cast<double>(i) / (kSteps - 1);
+    absl::StrAppend(
+        &svg, SvgRect({left + i * kWidth, y, kWidth - 1, 12}, "fill", Shade(share), Figure(share * grid.largest, 2)));
+  }
+  return absl::StrCat(svg, SvgText(left + kSteps * kWidth + 4, y + 10, "start", Figure(grid.largest, 3)));
 }
 
 double Widest(const std::vector<ReportLayer>& layers) {
@@ -177,8 +198,8 @@ std::string ErrorPlot(const std::vector<ReportLayer>& layers) {
   for (const auto& [place, layer] : grid.cells) absl::StrAppend(&svg, ErrorCell(grid, layout, place.first, *layer));
   const double bottom = layout.Cell(grid.kinds.size(), 0).y;
   absl::StrAppend(&svg, BlockNumbers(grid, layout, bottom + 14),
-                  SvgText(GridLayout::kLeft - 8, bottom + 14, "end", "block"));
-  return Svg(bottom + 22,
+                  SvgText(GridLayout::kLeft - 8, bottom + 14, "end", "block"), ShadeScale(grid, bottom + 28));
+  return Svg(bottom + 44,
              absl::StrCat("Relative output error by kind of layer and block, up to ", Figure(grid.largest)), svg);
 }
 
@@ -191,8 +212,9 @@ std::string BitsPlot(const std::vector<ReportLayer>& layers) {
   for (size_t i = 0; i < layers.size(); ++i) {
     const double bits = layers[i].bits_per_weight;
     const double top = std::isfinite(bits) ? y.At(std::max(bits, 0.0)) : kTop;
-    absl::StrAppend(&svg, SvgRect({kLeft + static_cast<double>(i) * width, top, width * 0.85, kBottom - top}, "fill", 1,
-                                  absl::StrCat(layers[i].name, ": ", Figure(bits), " bits")));
+    absl::StrAppend(&svg,
+                    SvgRect({kLeft + static_cast<double>(i) * width, top, width > 4 ? width - 1 : width, kBottom - top},
+                            "fill", 1, absl::StrCat(layers[i].name, ": ", Figure(bits), " bits")));
   }
   absl::StrAppend(&svg, SvgText((kLeft + kRight) / 2, kBottom + 18, "middle", "layers in execution order"));
   return Svg(kBottom + 26,
@@ -231,7 +253,7 @@ std::string KlPlot(const KlSummary& kl) {
   std::string svg;
   for (const double tick : Ticks(0, y.high, 4)) {
     absl::StrAppend(&svg, SvgLine(44, y.At(tick), kRight, y.At(tick), "grid"),
-                    SvgText(38, y.At(tick) + 4, "end", absl::StrFormat("%g %%", 100 * tick)));
+                    SvgText(38, y.At(tick) + 4, "end", absl::StrFormat("%g\u00A0%%", 100 * tick)));
   }
   absl::StrAppend(&svg, KlBars(histogram, range, total, x, y));
   for (size_t edge = range.begin; edge <= range.end; edge += kBinsPerDecade) {

@@ -35,12 +35,13 @@ std::string LossInWords(const Comparison& comparison) {
   if (std::abs(change) <= 2 * comparison.log_perplexity_ratio_error) {
     return "No difference in predicting the evaluation text can be told from chance.";
   }
-  if (change < 0) return "It predicts the evaluation text no worse than the original.";
-  return absl::StrCat("It predicts the evaluation text ", DegreeOf(std::expm1(change)), " than the original.");
+  if (change < 0) return "The quantized model predicts the evaluation text no worse than the original.";
+  return absl::StrCat("The quantized model predicts the evaluation text ", DegreeOf(std::expm1(change)),
+                      " than the original.");
 }
 
 std::string AgreementInWords(const Comparison& comparison) {
-  return absl::StrCat(" Both models hold the same next token for the most likely at ", Percent(comparison.same_top1),
+  return absl::StrCat(" Both choose the same most likely next token at ", Percent(comparison.same_top1),
                       " of the positions.");
 }
 
@@ -53,12 +54,13 @@ std::string EvaluationCards(const Comparison& comparison) {
   const double error = std::exp(comparison.log_perplexity_ratio) * comparison.log_perplexity_ratio_error;
   return absl::StrCat(
       Card(Figure(comparison.quantized.perplexity), "Perplexity",
-           absl::StrCat("was ", Figure(comparison.original.perplexity), "; ", SignedFigure(100 * change), " % ± ",
-                        Figure(100 * error, 2), " %")),
-      Card(Figure(comparison.kl.mean, 3), "KL divergence, nats a token",
-           absl::StrCat("median ", Figure(comparison.kl.median, 2), ", 99 % below ", Figure(comparison.kl.p99, 2))),
+           absl::StrCat("was ", Figure(comparison.original.perplexity), "; ", SignedFigure(100 * change),
+                        "\u00A0% ±\u00A0", Figure(100 * error, 2), "\u00A0%")),
+      Card(
+          Figure(comparison.kl.mean, 3), "KL divergence, nats a token",
+          absl::StrCat("median ", Figure(comparison.kl.median, 2), ", 99\u00A0% below ", Figure(comparison.kl.p99, 2))),
       Card(Percent(comparison.same_top1), "Same most likely token",
-           absl::StrCat("± ", Figure(100 * comparison.same_top1_error, 2), " %")));
+           absl::StrCat("± ", Figure(100 * comparison.same_top1_error, 2), "\u00A0%")));
 }
 
 std::string SpeedCard(const ReportSpeed& speed) {
@@ -78,8 +80,8 @@ std::string LayerNotes(const ReportLayer& layer) {
 std::string LayerRow(const ReportLayer& layer) {
   return absl::StrCat("<tr><th scope=\"row\">", HtmlEscape(layer.name), "</th><td class=\"left\">",
                       HtmlEscape(layer.scheme), "</td><td>", Grouped(layer.rows), " × ", Grouped(layer.cols),
-                      "</td><td>", Figure(layer.bits_per_weight), "</td><td>", Figure(layer.relative_output_error),
-                      "</td><td>", Figure(layer.damping, 3), "</td><td class=\"left\">", LayerNotes(layer),
+                      "</td><td>", Figure(layer.bits_per_weight), "</td><td>", Figure(layer.relative_output_error, 3),
+                      "</td><td>", Figure(layer.damping, 3), "</td><td class=\"left notes\">", LayerNotes(layer),
                       "</td></tr>\n");
 }
 

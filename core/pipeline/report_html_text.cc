@@ -82,7 +82,7 @@ std::string Bytes(int64_t bytes) {
 
 std::string Percent(double share) {
   if (!std::isfinite(share)) return Figure(share);
-  return absl::StrFormat("%.2f %%", 100 * share);
+  return absl::StrFormat("%.2f\u00A0%%", 100 * share);
 }
 
 }  // namespace quantd

@@ -25,7 +25,7 @@ std::string Grouped(int64_t value);
 // "12.3 MB", powers of 1000.
 std::string Bytes(int64_t bytes);
 
-// A share 0..1: "91.03 %".
+// A share 0..1: "91.03 %", with a space that does not break.
 std::string Percent(double share);
 
 }  // namespace quantd
