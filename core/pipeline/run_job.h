@@ -1,0 +1,32 @@
+// A whole job: plan -> calibrate -> quantize -> pack -> evaluate -> report, into one artifact folder.
+#ifndef QUANTD_CORE_PIPELINE_RUN_JOB_H_
+#define QUANTD_CORE_PIPELINE_RUN_JOB_H_
+
+#include <atomic>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "core/compute/execution_context.h"
+#include "core/pipeline/job_spec.h"
+#include "core/pipeline/progress.h"
+#include "core/pipeline/report.h"
+
+namespace quantd {
+
+struct RunOptions {
+  JobRoots roots;
+  std::string out;  // the artifact folder; must not exist unless `overwrite`
+  bool overwrite = false;
+  ProgressCallback progress;
+  const std::atomic<bool>* cancelled = nullptr;  // set from a signal handler or another thread
+};
+
+// Everything is written into "<out>.partial", made durable and renamed at the end: `out` is whole or absent.
+// manifest.json and every file it digests are byte-identical for the same inputs, recipe and build; performance.json
+// and report.html hold measurements and are named in no digest. OUTPUT_EXISTS; DISK_BUDGET_EXCEEDED; CANCELLED; else
+// the reasons of the parts.
+absl::StatusOr<Report> RunJob(const ExecutionContext& context, const JobSpec& spec, const RunOptions& options);
+
+}  // namespace quantd
+
+#endif  // QUANTD_CORE_PIPELINE_RUN_JOB_H_
