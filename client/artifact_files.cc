@@ -105,11 +105,12 @@ absl::StatusOr<std::vector<v1::ArtifactFile>> FilesToDownload(const v1::QuantJob
 }
 
 absl::Status CheckAgainstManifest(absl::string_view manifest_json, const std::vector<v1::ArtifactFile>& files) {
-  ASSIGN_OR_RETURN(const auto digests, DigestsIn(manifest_json));
+  const auto digests = DigestsIn(manifest_json);
+  if (!digests.ok()) return Disagrees(absl::StrCat("cannot be read: ", digests.status().message()));
   for (const v1::ArtifactFile& file : files) {
     if (file.path() == kManifestPath) continue;
-    const auto found = digests.find(file.path());
-    if (found == digests.end()) return Disagrees(absl::StrCat("does not name the file '", file.path(), "'"));
+    const auto found = digests->find(file.path());
+    if (found == digests->end()) return Disagrees(absl::StrCat("does not name the file '", file.path(), "'"));
     if (found->second != file.sha256()) {
       return Disagrees(
           absl::StrCat("gives '", file.path(), "' the digest ", found->second, ", the job ", file.sha256()));

@@ -2,6 +2,7 @@
 
 #include <grpcpp/support/status.h>
 
+#include "absl/strings/cord.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -11,6 +12,8 @@
 
 namespace quantd {
 namespace {
+
+constexpr absl::string_view kOriginUrl = "quantd/origin";
 
 struct Details {
   std::string reason;
@@ -70,7 +73,12 @@ absl::Status FromRpcStatus(const grpc::Status& status, const std::string& server
   if (details.reason.empty() && details.field.empty()) return TransportError(status, server);
   absl::Status result = ReasonError(static_cast<absl::StatusCode>(status.error_code()), details.reason,
                                     absl::StrCat(status.error_message(), details.more));
+  result.SetPayload(kOriginUrl, absl::Cord("server"));
   return details.field.empty() ? result : WithField(result, details.field);
+}
+
+bool IsFromServer(const absl::Status& status) {
+  return status.GetPayload(kOriginUrl).has_value();
 }
 
 }  // namespace quantd

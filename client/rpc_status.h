@@ -23,6 +23,9 @@ namespace quantd {
 // `server` is named in errors that gRPC itself made.
 absl::Status FromRpcStatus(const grpc::Status& status, const std::string& server);
 
+// True for what FromRpcStatus() made of an answer; false for errors of this side, such as its disk.
+bool IsFromServer(const absl::Status& status);
+
 }  // namespace quantd
 
 #endif  // QUANTD_CLIENT_RPC_STATUS_H_
