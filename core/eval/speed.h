@@ -11,7 +11,7 @@
 namespace quantd {
 
 struct SpeedOptions {
-  int64_t prefill_tokens = 256;  // one sequence of so many tokens (at most the model's context)
+  int64_t prefill_tokens = 256;  // one sequence of so many tokens; both together at most the model's context
   int64_t decode_tokens = 16;    // then so many tokens one by one, with the cache of the prefill
   int repetitions = 3;           // the median counts; one more run before them is not timed
 };
@@ -22,8 +22,9 @@ struct Speed {
 };
 
 // Every block and the head are loaded before the clock starts: 4 bytes a weight. SPEED_NEEDS_MEMORY
-// (FAILED_PRECONDITION) when that exceeds the memory budget: nothing was loaded then. Other reasons: those of
-// Transformer.
+// (FAILED_PRECONDITION) when that and the cache exceed the memory budget: nothing was loaded then.
+// SPEED_OPTIONS_OUT_OF_RANGE below one token or repetition. Other reasons: those of Transformer. A step ends with the
+// logits of its last token. decode_tokens_per_second is 0 where the model's context holds one token only.
 absl::StatusOr<Speed> MeasureSpeed(const ExecutionContext& context, const Transformer& model,
                                    const SpeedOptions& options);
 
