@@ -1,0 +1,52 @@
+#include "server/store/job_record.h"
+
+#include "absl/strings/str_cat.h"
+
+namespace quantd {
+namespace {
+
+using v1::QuantJob;
+
+struct Transition {
+  JobState from;
+  JobState to;
+};
+
+// Every arrow there is. RUNNING -> RUNNING and CANCELLING -> CANCELLING renew the lease or carry progress.
+constexpr Transition kTransitions[] = {
+    {QuantJob::STATE_UNSPECIFIED, QuantJob::QUEUED}, {QuantJob::QUEUED, QuantJob::RUNNING},
+    {QuantJob::QUEUED, QuantJob::CANCELLED},         {QuantJob::RUNNING, QuantJob::RUNNING},
+    {QuantJob::RUNNING, QuantJob::QUEUED},           {QuantJob::RUNNING, QuantJob::CANCELLING},
+    {QuantJob::RUNNING, QuantJob::SUCCEEDED},        {QuantJob::RUNNING, QuantJob::REJECTED},
+    {QuantJob::RUNNING, QuantJob::FAILED},           {QuantJob::CANCELLING, QuantJob::CANCELLING},
+    {QuantJob::CANCELLING, QuantJob::CANCELLED},
+};
+
+}  // namespace
+
+bool IsTerminal(JobState state) {
+  return state == QuantJob::SUCCEEDED || state == QuantJob::REJECTED || state == QuantJob::FAILED ||
+         state == QuantJob::CANCELLED;
+}
+
+bool HasLease(JobState state) {
+  return state == QuantJob::RUNNING || state == QuantJob::CANCELLING;
+}
+
+bool IsLegalTransition(JobState from, JobState to) {
+  for (const Transition& transition : kTransitions) {
+    if (transition.from == from && transition.to == to) return true;
+  }
+  return false;
+}
+
+std::string StateName(JobState state) {
+  const std::string name = v1::QuantJob::State_Name(state);
+  return name.empty() ? "UNKNOWN" : name;
+}
+
+std::string JobName(absl::string_view id) {
+  return absl::StrCat("tenants/default/jobs/", id);
+}
+
+}  // namespace quantd
