@@ -1,0 +1,56 @@
+#include <algorithm>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_split.h"
+#include "core/base/status.h"
+#include "server/artifacts/artifact_store.h"
+
+namespace quantd {
+namespace {
+
+constexpr size_t kMaxPathBytes = 512;
+constexpr size_t kSha256HexDigits = 64;
+
+bool IsPathCharacter(char c) {
+  return absl::ascii_isalnum(static_cast<unsigned char>(c)) || c == '.' || c == '_' || c == '-';
+}
+
+bool IsGoodPart(absl::string_view part) {
+  return !part.empty() && part.front() != '.' && std::all_of(part.begin(), part.end(), &IsPathCharacter);
+}
+
+bool IsLowerHex(char c) {
+  return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
+}
+
+}  // namespace
+
+absl::Status CheckArtifactPath(absl::string_view path) {
+  const std::vector<absl::string_view> parts = absl::StrSplit(path, '/');
+  if (path.size() <= kMaxPathBytes && std::all_of(parts.begin(), parts.end(), &IsGoodPart)) return absl::OkStatus();
+  return InvalidInput(
+      "ARTIFACT_PATH_INVALID",
+      absl::StrFormat("'%s' is not a path within an artifact: it must be relative, at most %d bytes, of "
+                      "parts of letters, digits, '.', '_' and '-' that do not begin with '.'",
+                      path.substr(0, kMaxPathBytes), kMaxPathBytes));
+}
+
+absl::Status CheckArtifactFile(const v1::ArtifactFile& file) {
+  RETURN_IF_ERROR(WithField(CheckArtifactPath(file.path()), "file.path"));
+  if (file.size_bytes() < 0) {
+    return WithField(
+        InvalidInput("ARTIFACT_SIZE_INVALID",
+                     absl::StrFormat("%s: size_bytes is %d, it cannot be negative", file.path(), file.size_bytes())),
+        "file.size_bytes");
+  }
+  if (file.sha256().size() != kSha256HexDigits ||
+      !std::all_of(file.sha256().begin(), file.sha256().end(), &IsLowerHex)) {
+    return WithField(InvalidInput("ARTIFACT_DIGEST_INVALID",
+                                  absl::StrFormat("%s: sha256 must be 64 lower-case hex digits", file.path())),
+                     "file.sha256");
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace quantd

@@ -1,0 +1,83 @@
+// Files of artifacts: received in a staging area, published under their digest, read back in pieces.
+//
+//   staging/{job}/{fence}/{path}/{sha256}.part   being received
+//   staging/{job}/{fence}/{path}/{sha256}        received, synced, digest checked
+//   artifacts/sha256/ab/abcd...                  published, immutable
+//
+// Staging is private to one attempt of a job (its fence), so that a worker whose lease has passed cannot touch what a
+// newer attempt sends. Paths come from workers: they are checked by CheckArtifactPath before any use.
+#ifndef QUANTD_SERVER_ARTIFACTS_ARTIFACT_STORE_H_
+#define QUANTD_SERVER_ARTIFACTS_ARTIFACT_STORE_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "core/base/file_system.h"
+#include "quantd/v1/quant_job.pb.h"
+
+namespace quantd {
+
+// One attempt of one job.
+struct StagingKey {
+  std::string job;  // id
+  int64_t fence = 0;
+};
+
+// Relative, at most 512 bytes, parts of [A-Za-z0-9._-] that do not begin with a dot: ARTIFACT_PATH_INVALID otherwise.
+absl::Status CheckArtifactPath(absl::string_view path);
+// The path, a size >= 0 and 64 lower-case hex digits: ARTIFACT_PATH_INVALID, ARTIFACT_SIZE_INVALID,
+// ARTIFACT_DIGEST_INVALID.
+absl::Status CheckArtifactFile(const v1::ArtifactFile& file);
+
+// Receives the bytes of one file. Not thread-safe.
+class ArtifactUpload {
+ public:
+  virtual ~ArtifactUpload() = default;
+  // INVALID_ARGUMENT UPLOAD_TOO_LONG when more comes than the file's size; RESOURCE_EXHAUSTED DISK_FULL.
+  virtual absl::Status Append(absl::string_view bytes) = 0;
+  // With the last byte there: syncs and checks. DATA_LOSS DIGEST_MISMATCH: the bytes are dropped, begin again at 0.
+  // When bytes are still missing: OK, they are kept for the next stream.
+  virtual absl::Status Finish() = 0;
+  virtual int64_t received_bytes() const = 0;
+};
+
+// Thread-safe.
+class ArtifactStore {
+ public:
+  virtual ~ArtifactStore() = default;
+
+  // Bytes of `path` that are already there. Several digests of one path: the most.
+  virtual absl::StatusOr<int64_t> UploadOffset(const StagingKey& key, absl::string_view path) = 0;
+
+  // Begins or continues at `offset`; 0 drops what was there. OUT_OF_RANGE UPLOAD_OFFSET_WRONG when other bytes are
+  // there than `offset` says; UNAVAILABLE UPLOAD_IN_PROGRESS while another stream sends this file; RESOURCE_EXHAUSTED
+  // DISK_FULL when the rest would not fit.
+  virtual absl::StatusOr<std::unique_ptr<ArtifactUpload>> BeginUpload(const StagingKey& key,
+                                                                      const v1::ArtifactFile& file, int64_t offset) = 0;
+
+  // Moves every file of `artifact` from staging to its digest and syncs. Files published before (by an earlier try) are
+  // left alone, so that it may be repeated. FAILED_PRECONDITION ARTIFACT_INCOMPLETE names the first missing file;
+  // INVALID_ARGUMENT ARTIFACT_MANIFEST_MISSING when there is no manifest.json with the artifact's digest.
+  virtual absl::Status Publish(const StagingKey& key, const v1::Artifact& artifact) = 0;
+
+  // Removes what an attempt staged, or what every attempt of the job did when fence is 0.
+  virtual absl::Status DropStaging(const StagingKey& key) = 0;
+
+  // Published bytes. NOT_FOUND ARTIFACT_FILE_NOT_FOUND.
+  virtual absl::StatusOr<std::unique_ptr<RandomAccessFile>> Open(absl::string_view sha256) = 0;
+
+  virtual absl::StatusOr<uint64_t> FreeBytes() = 0;
+};
+
+// In `directory`/artifacts and `directory`/staging, created when absent. Staged bytes of former runs are kept: workers
+// resume their uploads.
+absl::StatusOr<std::unique_ptr<ArtifactStore>> OpenDirectoryArtifactStore(FileSystem& files,
+                                                                          const std::string& directory);
+
+}  // namespace quantd
+
+#endif  // QUANTD_SERVER_ARTIFACTS_ARTIFACT_STORE_H_
