@@ -1,7 +1,7 @@
 // From command-line arguments to a job spec: the same words that `quant run` takes.
 //
 //   --set bits=3                        recipe.overrides: numbers, true and false as such, all else as text
-//   --rule '*.down_proj:bits=8,sym=true'  recipe.rules, in the order given; the first that matches wins
+//   --rule '*.down_proj:bits=8,act_order=true'  recipe.rules, in the order given; the first that matches wins
 //   --label team=search                 labels
 //   --job FILE                          the JSON form of QuantJobSpec; arguments beside it change single fields
 #ifndef QUANTD_CLIENT_JOB_ARGUMENTS_H_

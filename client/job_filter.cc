@@ -1,0 +1,19 @@
+#include "client/job_filter.h"
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+
+namespace quantd {
+
+std::string FilterText(const JobFilter& filter) {
+  std::vector<std::string> terms;
+  if (!filter.states.empty()) {
+    terms.push_back(absl::StrCat("state = ", absl::AsciiStrToUpper(absl::StrJoin(filter.states, " OR "))));
+  }
+  if (!filter.recipe.empty()) terms.push_back(absl::StrCat("recipe = ", filter.recipe));
+  if (!filter.model.empty()) terms.push_back(absl::StrCat("model = ", filter.model));
+  return absl::StrJoin(terms, " AND ");
+}
+
+}  // namespace quantd
