@@ -2,23 +2,15 @@
 
 #include <string>
 
-#include "absl/strings/string_view.h"
 #include "core/base/status.h"
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
+#include "server/errors/text_limits.h"
 
 namespace quantd {
 namespace {
 
 constexpr size_t kMaxMessageBytes = 4096;
-
-// At most kMaxMessageBytes, never ending inside a UTF-8 sequence.
-std::string Shorten(absl::string_view message) {
-  if (message.size() <= kMaxMessageBytes) return std::string(message);
-  size_t end = kMaxMessageBytes;
-  while (end > 0 && (static_cast<unsigned char>(message[end]) & 0xC0) == 0x80) --end;
-  return std::string(message.substr(0, end));
-}
 
 google::rpc::ErrorInfo InfoOf(const absl::Status& status) {
   google::rpc::ErrorInfo info;
@@ -34,7 +26,7 @@ grpc::Status ToRpcStatus(const absl::Status& status) {
   if (status.ok()) return grpc::Status::OK;
   google::rpc::Status details;
   details.set_code(static_cast<int>(status.code()));
-  details.set_message(Shorten(status.message()));
+  details.set_message(KeepBeginning(status.message(), kMaxMessageBytes));
   details.add_details()->PackFrom(InfoOf(status));
   if (const std::string field = FieldOf(status); !field.empty()) {
     google::rpc::BadRequest bad_request;

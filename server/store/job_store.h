@@ -3,8 +3,8 @@
 // The store knows the state machine (job_record.h) but no policy: leases, attempts and who may run what are decided by
 // the scheduler, which passes a pure function that changes a record inside the transaction.
 //
-// Every write gives the job a new revision (growing over all jobs). A write that changes the state, or the phase or
-// block of progress, also appends an event row with the job as it then was.
+// Every write that changes what users see (QuantJob) gives the job a new revision, growing over all jobs. A write that
+// changes the state, or the phase or block of progress, also appends an event row with the job as it then was.
 //
 // Errors of all calls: UNAVAILABLE STORE_FAILED (the disk refused a write: no further write is accepted until restart,
 // reads go on), RESOURCE_EXHAUSTED DISK_FULL, NOT_FOUND JOB_NOT_FOUND, and what the mutator returned.

@@ -179,6 +179,8 @@ class SqliteJobStore : public JobStore {
                          absl::StrFormat("job %s cannot go from %s to %s", record.id, StateName(before.job.state()),
                                          StateName(record.job.state())));
     }
+    // Renewing a lease is no change that a user could see.
+    if (EventSnapshot(before) == EventSnapshot(record)) return UpdateJobRow(*writer_, before, record);
     ASSIGN_OR_RETURN(const int64_t revision, NextRevision(*writer_));
     record.job.set_revision(revision);
     RETURN_IF_ERROR(UpdateJobRow(*writer_, before, record));
