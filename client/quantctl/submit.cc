@@ -37,7 +37,7 @@ void AddModelArguments(CLI::App& app, JobArguments& job) {
   app.add_option("--recipe", job.recipe, "preset, e.g. gptq")->type_name("NAME");
   app.add_option("--set", job.sets, "change a parameter of the recipe; may be repeated")
       ->type_name("NAME=VALUE")
-      ->allow_extra_args(false);
+      ->allow_extra_args(true);
   app.add_option("--rule", job.rules, "parameters for the layers whose name matches; the first rule that matches wins")
       ->type_name("PATTERN:NAME=VALUE,...")
       ->allow_extra_args(false);
@@ -45,7 +45,7 @@ void AddModelArguments(CLI::App& app, JobArguments& job) {
   app.add_option("--device", job.device, "auto, cpu or cuda")->type_name("NAME");
   app.add_option("--label", job.labels, "free-form label; may be repeated")
       ->type_name("NAME=VALUE")
-      ->allow_extra_args(false);
+      ->allow_extra_args(true);
   app.add_option("--job", job.job_file, "job spec as JSON, as `quant run --job` reads it; other arguments change it")
       ->type_name("FILE");
 }
