@@ -1,0 +1,27 @@
+// gRPC statuses of the server as absl::Status, with the reason of google.rpc.ErrorInfo (ReasonOf).
+#ifndef QUANTD_WORKER_AGENT_RPC_STATUS_H_
+#define QUANTD_WORKER_AGENT_RPC_STATUS_H_
+
+#include "absl/status/status.h"
+
+namespace grpc {
+class Status;
+}
+
+namespace quantd {
+
+// The reason is "" when the server attached none, as for errors that gRPC itself makes.
+absl::Status FromRpc(const grpc::Status& status);
+
+// The server says that the lease is somebody else's: the job is to be dropped without a report.
+bool IsStaleLease(const absl::Status& status);
+
+// The job is being cancelled: nothing of it will be published.
+bool IsJobCancelling(const absl::Status& status);
+
+// Worth another try with the same request: the connection broke, the server restarts, or it did not answer in time.
+bool IsTransient(const absl::Status& status);
+
+}  // namespace quantd
+
+#endif  // QUANTD_WORKER_AGENT_RPC_STATUS_H_

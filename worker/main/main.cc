@@ -1,0 +1,145 @@
+// quant-worker: takes jobs from a quantd server and runs each in a child process. SIGTERM and SIGINT drain it.
+#include <signal.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <filesystem>
+#include <string>
+#include <thread>
+
+#include "absl/strings/str_cat.h"
+#include "core/base/file_system.h"
+#include "core/base/logging.h"
+#include "core/base/status.h"
+#include "core/base/thread_pool.h"
+#include "worker/agent/agent.h"
+#include "worker/agent/host.h"
+
+namespace quantd {
+namespace {
+
+constexpr int kExitUsage = 2;    // as CLI11's own errors are reported here
+constexpr int kExitStartup = 1;  // a folder or program is missing or in use
+
+struct Flags {
+  AgentOptions agent;
+  std::string scratch_root;
+  int threads = 0;
+  int grace_ms = 1500;
+};
+
+// "quant" beside this program, as the build and the packages lay them out.
+std::string SiblingQuant() {
+  std::error_code error;
+  const std::filesystem::path self = std::filesystem::read_symlink("/proc/self/exe", error);
+  return error ? "quant" : (self.parent_path() / "quant").string();
+}
+
+void Declare(CLI::App& app, Flags& flags) {
+  AgentOptions& agent = flags.agent;
+  agent.worker_id = DefaultWorkerId();
+  agent.runner.quant_path = SiblingQuant();
+  app.add_option("--server", agent.server, "Address of quantd, HOST:PORT")->required();
+  app.add_option("--model-root", agent.runner.model_root, "Folder that jobs name models in")->required();
+  app.add_option("--data-root", agent.runner.data_root, "Folder that jobs name texts in")->required();
+  app.add_option("--scratch-dir", flags.scratch_root, "Folder for work in progress; emptied at start, per worker id")
+      ->required();
+  app.add_option("--worker-id", agent.worker_id, "Name of this worker, unique per server")
+      ->check(CLI::Validator(
+          [](std::string& id) { return IsWorkerId(id) ? "" : "must match [a-z]([a-z0-9-]{0,61}[a-z0-9])?"; }, "ID"))
+      ->capture_default_str();
+  app.add_option("--slots", agent.slots, "Jobs run at once")->check(CLI::Range(1, 256))->capture_default_str();
+  app.add_option("--threads", flags.threads, "Threads of one job; 0: the cores divided by the slots")
+      ->check(CLI::Range(0, 1024))
+      ->capture_default_str();
+  app.add_option("--quant", agent.runner.quant_path, "Program that runs a job")->capture_default_str();
+  app.add_option("--memory-limit-bytes", agent.runner.memory_limit_bytes,
+                 "Address space of one job, which includes mapped model files; 0: no limit")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  app.add_option("--grace-ms", flags.grace_ms, "Time from SIGTERM to SIGKILL when a job is cancelled")
+      ->check(CLI::Range(0, 600'000))
+      ->capture_default_str();
+  app.set_version_flag("--version", QUANTD_VERSION);
+  app.footer(
+      "SIGTERM or SIGINT: running jobs go back to the queue, then the program exits with 0.\n"
+      "Example:\n"
+      "  quant-worker --server 127.0.0.1:7433 --model-root data/models --data-root data --scratch-dir /var/tmp/quantd");
+}
+
+absl::StatusOr<std::string> RealFolder(const std::string& flag, const std::string& path) {
+  std::error_code error;
+  const std::filesystem::path real = std::filesystem::canonical(path, error);
+  if (!error && std::filesystem::is_directory(real)) return real.string();
+  return InvalidInput("FOLDER_MISSING", absl::StrCat(flag, " ", path, ": no such folder"));
+}
+
+// Children run in their scratch folders: every path is made absolute.
+absl::Status Complete(Flags& flags) {
+  RunnerOptions& runner = flags.agent.runner;
+  ASSIGN_OR_RETURN(runner.model_root, RealFolder("--model-root", runner.model_root));
+  ASSIGN_OR_RETURN(runner.data_root, RealFolder("--data-root", runner.data_root));
+  std::error_code error;
+  runner.quant_path = std::filesystem::absolute(runner.quant_path, error).string();
+  if (access(runner.quant_path.c_str(), X_OK) != 0) {
+    return InvalidInput("QUANT_MISSING", absl::StrCat("--quant ", runner.quant_path, ": no such program"));
+  }
+  RETURN_IF_ERROR(RealFileSystem().CreateDirectories(flags.scratch_root));
+  ASSIGN_OR_RETURN(flags.scratch_root, RealFolder("--scratch-dir", flags.scratch_root));
+  runner.threads = flags.threads > 0 ? flags.threads : std::max(1, AvailableCores() / flags.agent.slots);
+  runner.grace = absl::Milliseconds(flags.grace_ms);
+  return absl::OkStatus();
+}
+
+// Blocked in every thread, so that they arrive through the descriptor alone.
+int SignalDescriptor() {
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGTERM);
+  sigaddset(&signals, SIGINT);
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  signal(SIGPIPE, SIG_IGN);
+  return signalfd(-1, &signals, SFD_CLOEXEC);
+}
+
+void DrainOnSignal(int signals, Agent& agent) {
+  signalfd_siginfo info;
+  while (read(signals, &info, sizeof info) < 0 && errno == EINTR) {
+  }
+  agent.Drain();
+}
+
+absl::Status Serve(Flags& flags) {
+  const int signals = SignalDescriptor();
+  RETURN_IF_ERROR(Complete(flags));
+  ASSIGN_OR_RETURN(const ScratchFolder scratch,
+                   ScratchFolder::Open(RealFileSystem(), flags.scratch_root, flags.agent.worker_id));
+  flags.agent.runner.scratch_dir = scratch.path();
+  Agent agent(flags.agent, {RealFileSystem(), RealSpawner()});
+  std::thread waiter(DrainOnSignal, signals, std::ref(agent));
+  agent.Run();  // returns only after a signal
+  waiter.join();
+  return absl::OkStatus();
+}
+
+}  // namespace
+}  // namespace quantd
+
+int main(int argc, char** argv) {
+  CLI::App app("Runs quantd's jobs on this machine.");
+  quantd::Flags flags;
+  quantd::Declare(app, flags);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : quantd::kExitUsage;
+  }
+  const absl::Status status = quantd::Serve(flags);
+  if (status.ok()) return 0;
+  std::fprintf(stderr, "quant-worker: %s\n", std::string(status.message()).c_str());
+  return quantd::kExitStartup;
+}
