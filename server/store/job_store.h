@@ -82,7 +82,7 @@ class JobStore {
   // the state machine has no such arrow. The result is the record as written.
   virtual absl::StatusOr<JobRecord> Update(absl::string_view id, const JobMutator& mutate) = 0;
 
-  // The same, and stores `report` with it.
+  // The same, and stores `report` with it if the job then has an artifact (it may have been cancelled instead).
   virtual absl::StatusOr<JobRecord> UpdateWithReport(absl::string_view id, const v1::QuantReport& report,
                                                      const JobMutator& mutate) = 0;
 

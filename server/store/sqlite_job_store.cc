@@ -165,7 +165,8 @@ class SqliteJobStore : public JobStore {
     const auto body = [&]() -> absl::Status {
       ASSIGN_OR_RETURN(record, ReadJob(*writer_, id));
       RETURN_IF_ERROR(Mutate(record, mutate));
-      return report == nullptr ? absl::OkStatus() : InsertReport(*writer_, *report, record.sequence);
+      const bool reported = report != nullptr && record.job.has_artifact();
+      return reported ? InsertReport(*writer_, *report, record.sequence) : absl::OkStatus();
     };
     RETURN_IF_ERROR(Write(body));
     return record;

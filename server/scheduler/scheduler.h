@@ -1,0 +1,102 @@
+// Who runs what: every change of a job after its validation goes through here.
+//
+// A job is leased to (worker, incarnation) with a fence that grows with every claim. Synchronize renews leases, the
+// sweeper takes back those that were not renewed. All clocks are the server's own.
+#ifndef QUANTD_SERVER_SCHEDULER_SCHEDULER_H_
+#define QUANTD_SERVER_SCHEDULER_SCHEDULER_H_
+
+#include <atomic>
+#include <functional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "core/base/clock.h"
+#include "quantd/v1/worker_service.pb.h"
+#include "server/artifacts/artifact_store.h"
+#include "server/metrics/service_metrics.h"
+#include "server/scheduler/notifier.h"
+#include "server/scheduler/worker_registry.h"
+#include "server/store/job_store.h"
+
+namespace quantd {
+
+struct SchedulerOptions {
+  absl::Duration lease = absl::Seconds(15);
+  int64_t max_queued_jobs = 100'000;  // 0: no limit
+};
+
+struct SchedulerServices {
+  JobStore& store;
+  ArtifactStore& artifacts;
+  Clock& clock;
+  ServiceMetrics& metrics;
+};
+
+// Thread-safe.
+class Scheduler {
+ public:
+  Scheduler(SchedulerOptions options, SchedulerServices services);
+
+  // Durable when it returns; waiting workers are woken. UNAVAILABLE DRAINING after Drain(); else as JobStore::Submit.
+  absl::StatusOr<SubmitResult> Submit(const NewJob& job);
+
+  // The job after the cancel: CANCELLED, CANCELLING, or as it was when terminal.
+  absl::StatusOr<JobRecord> Cancel(absl::string_view id);
+
+  // One call of a worker. Waits at most request.poll_ms for something to tell it, a third of the lease while jobs run;
+  // gives up early when `is_cancelled` says that the caller has gone.
+  // INVALID_ARGUMENT SYNCHRONIZE_INVALID; ABORTED WORKER_REPLACED; UNAVAILABLE STORE_FAILED.
+  absl::StatusOr<v1::SynchronizeResponse> Synchronize(const v1::SynchronizeRequest& request,
+                                                      const std::function<bool()>& is_cancelled);
+
+  // OK while the job is leased with this fence; ABORTED STALE_LEASE otherwise.
+  absl::Status CheckLease(absl::string_view id, int64_t fence);
+
+  // Takes back leases that have expired. Called regularly.
+  absl::Status Sweep();
+
+  // After a restart: each live lease gets a full period, since renewals could not reach a server that was away.
+  absl::Status ExtendLeases();
+
+  // No more submissions and assignments; waiting calls return.
+  void Drain();
+  bool draining() const { return draining_; }
+
+  // Remarks on a queued job that no connected worker could run.
+  std::vector<std::string> Conditions(const v1::QuantJob& job) const;
+
+  WorkerRegistry& workers() { return workers_; }
+  // Notified with every change of any job.
+  const Notifier& changes() const { return changes_; }
+
+ private:
+  class Call;  // one Synchronize
+
+  absl::StatusOr<JobRecord> Update(absl::string_view id, const JobMutator& mutate);
+  absl::Status LoseAttempts(const std::vector<JobRecord>& records, const std::string& cause);
+  absl::Status LoseOne(const JobRecord& record, const std::string& cause);
+  // A worker's result: published and recorded, or refused.
+  absl::Status Finish(const v1::FinishedJob& finished);
+  absl::Status FinishSuccessfully(const v1::FinishedJob& finished);
+  absl::Status RecordEnd(const v1::FinishedJob& finished);
+  void CountEnd(const JobRecord& record, const char* attempt_result, const v1::QuantReport* report);
+  void WakeWorkers();
+
+  const SchedulerOptions options_;
+  JobStore& store_;
+  ArtifactStore& artifacts_;
+  Clock& clock_;
+  ServiceMetrics& metrics_;
+  WorkerRegistry workers_;
+  Notifier changes_;
+  Notifier work_;  // something for workers: a queued job, a cancel, a drain
+  std::atomic<bool> draining_{false};
+};
+
+}  // namespace quantd
+
+#endif  // QUANTD_SERVER_SCHEDULER_SCHEDULER_H_

@@ -1,0 +1,249 @@
+// Scheduler::Synchronize: what a worker has to hear, from what it says and what the store holds.
+#include <algorithm>
+#include <set>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "core/base/logging.h"
+#include "core/base/status.h"
+#include "server/scheduler/scheduler.h"
+#include "server/scheduler/transitions.h"
+#include "server/store/job_rows.h"
+
+namespace quantd {
+namespace {
+
+using v1::QuantJob;
+using v1::SynchronizeRequest;
+using v1::SynchronizeResponse;
+
+constexpr int kMaxSlots = 1024;
+constexpr size_t kMaxIdBytes = 128;
+constexpr absl::Duration kLongestPoll = absl::Seconds(60);
+constexpr absl::Duration kIdleCallInterval = absl::Seconds(20);
+// How often a waiting call looks whether its caller is still there.
+constexpr absl::Duration kCancelCheck = absl::Milliseconds(250);
+
+absl::Status CheckRequest(const SynchronizeRequest& request) {
+  const auto bad = [](absl::string_view field, absl::string_view why) {
+    return WithField(InvalidInput("SYNCHRONIZE_INVALID", absl::StrCat(field, " ", why)), field);
+  };
+  if (request.worker_id().empty() || request.worker_id().size() > kMaxIdBytes) {
+    return bad("worker_id", "must have 1 to 128 bytes");
+  }
+  if (request.incarnation().empty() || request.incarnation().size() > kMaxIdBytes) {
+    return bad("incarnation", "must have 1 to 128 bytes");
+  }
+  if (request.slots() < 0 || request.slots() > kMaxSlots) return bad("slots", "must be 0 to 1024");
+  if (request.capabilities().devices_size() > 16) return bad("capabilities.devices", "must be at most 16");
+  if (request.running_size() > kMaxSlots || request.finished_size() > kMaxSlots) {
+    return bad("running", "and finished must be at most 1024 each");
+  }
+  if (request.poll_ms() < 0) return bad("poll_ms", "must not be negative");
+  return absl::OkStatus();
+}
+
+void AddFence(const std::string& job, int64_t fence, google::protobuf::RepeatedPtrField<v1::JobFence>* list) {
+  v1::JobFence* entry = list->Add();
+  entry->set_job(job);
+  entry->set_fence(fence);
+}
+
+}  // namespace
+
+class Scheduler::Call {
+ public:
+  Call(Scheduler& scheduler, const SynchronizeRequest& request)
+      : scheduler_(scheduler), request_(request), lease_(scheduler.options_.lease) {
+    for (const v1::RunningJob& running : request.running()) reported_.emplace(running.job(), running.fence());
+    for (const v1::FinishedJob& finished : request.finished()) reported_.emplace(finished.job(), finished.fence());
+  }
+  Call(const Call&) = delete;
+  Call& operator=(const Call&) = delete;
+  ~Call() {
+    if (entered_) scheduler_.workers_.Leave(request_.worker_id());
+  }
+
+  absl::Status Enter() {
+    ASSIGN_OR_RETURN(const WorkerRegistry::Arrival arrival, scheduler_.workers_.Enter(request_));
+    entered_ = true;
+    number_ = arrival.call;
+    return arrival.new_incarnation ? RequeueFormerIncarnations() : absl::OkStatus();
+  }
+
+  absl::Status RecordFinished() {
+    for (const v1::FinishedJob& finished : request_.finished()) {
+      const absl::Status status = scheduler_.Finish(finished);
+      if (status.ok()) {
+        AddFence(finished.job(), finished.fence(), response_.mutable_acknowledged());
+      } else if (IsStale(status)) {
+        RETURN_IF_ERROR(AnswerRepeated(finished));
+      } else if (status.code() == absl::StatusCode::kInvalidArgument) {
+        return WithField(status, "finished");
+      } else {
+        // Told again in the worker's next call: a full disk may have space by then.
+        Log(Severity::kError, "publish_failed", {{"job", finished.job()}, {"reason", ReasonOf(status)}},
+            status.message());
+      }
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status RenewRunning() {
+    for (const v1::RunningJob& running : request_.running()) {
+      const auto renew = [&](JobRecord& record) {
+        return RenewLease(record, running, scheduler_.clock_.Now(), lease_);
+      };
+      const absl::Status status = scheduler_.Update(running.job(), renew).status();
+      if (IsStale(status)) {
+        scheduler_.metrics_.Increment(Metric::kFenceRejections);
+        AddFence(running.job(), running.fence(), response_.mutable_stale());
+      } else {
+        RETURN_IF_ERROR(status);
+      }
+    }
+    return absl::OkStatus();
+  }
+
+  // Cancellations, assignments whose reply was lost, new assignments. May be called again after a wait.
+  absl::Status FillOrders() {
+    ASSIGN_OR_RETURN(const std::vector<JobRecord> leased, scheduler_.store_.Leased(request_.worker_id()));
+    int64_t held = 0;
+    for (const JobRecord& record : leased) {
+      if (record.incarnation != request_.incarnation()) continue;
+      ++held;
+      if (record.job.state() == QuantJob::CANCELLING) {
+        AddFence(record.id, record.fence, response_.mutable_cancel());
+      } else if (reported_.count({record.id, record.fence}) == 0) {
+        RETURN_IF_ERROR(RepeatAssignment(record));
+      }
+    }
+    const bool takes_work = !request_.draining() && !scheduler_.draining_;
+    while (takes_work && held < request_.slots()) {
+      ASSIGN_OR_RETURN(const bool claimed, ClaimOne());
+      if (!claimed) break;
+      ++held;
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status WaitForOrders(const std::function<bool()>& is_cancelled) {
+    const absl::Time deadline = RealClock().Now() + Patience();
+    uint64_t seen = scheduler_.work_.generation();
+    RETURN_IF_ERROR(FillOrders());
+    while (!HasNews() && !is_cancelled() && scheduler_.workers_.IsNewest(request_.worker_id(), number_)) {
+      const absl::Duration left = deadline - RealClock().Now();
+      if (left <= absl::ZeroDuration() || scheduler_.draining_) break;
+      const uint64_t now = scheduler_.work_.WaitBeyond(seen, std::min(left, kCancelCheck));
+      if (now == seen) continue;
+      seen = now;
+      // A later call of this worker must find no job taken behind its back.
+      if (!is_cancelled() && scheduler_.workers_.IsNewest(request_.worker_id(), number_)) RETURN_IF_ERROR(FillOrders());
+    }
+    return absl::OkStatus();
+  }
+
+  SynchronizeResponse TakeResponse() {
+    const bool busy = request_.running_size() > 0 || response_.assignments_size() > 0;
+    const absl::Duration interval = busy ? std::min(lease_ / 3, kIdleCallInterval) : kIdleCallInterval;
+    response_.set_next_call_ms(static_cast<int32_t>(absl::ToInt64Milliseconds(interval)));
+    response_.set_server_draining(scheduler_.draining_);
+    return std::move(response_);
+  }
+
+ private:
+  static bool IsStale(const absl::Status& status) {
+    return ReasonOf(status) == "STALE_LEASE" || ReasonOf(status) == "JOB_NOT_FOUND";
+  }
+
+  bool HasNews() const {
+    return response_.assignments_size() > 0 || response_.cancel_size() > 0 || response_.stale_size() > 0 ||
+           response_.acknowledged_size() > 0;
+  }
+
+  absl::Duration Patience() const {
+    const absl::Duration asked = std::min(absl::Milliseconds(request_.poll_ms()), kLongestPoll);
+    return request_.running_size() > 0 ? std::min(asked, lease_ / 3) : asked;
+  }
+
+  absl::Status RequeueFormerIncarnations() {
+    ASSIGN_OR_RETURN(std::vector<JobRecord> leased, scheduler_.store_.Leased(request_.worker_id()));
+    leased.erase(std::remove_if(leased.begin(), leased.end(),
+                                [&](const JobRecord& record) { return record.incarnation == request_.incarnation(); }),
+                 leased.end());
+    return scheduler_.LoseAttempts(leased, "was restarted");
+  }
+
+  // The result was recorded by an earlier call whose reply was lost: say so again. Else the lease is somebody else's.
+  absl::Status AnswerRepeated(const v1::FinishedJob& finished) {
+    const auto record = scheduler_.store_.Get(finished.job());
+    if (!record.ok() && ReasonOf(record.status()) != "JOB_NOT_FOUND") return record.status();
+    const bool recorded = record.ok() && record->fence == finished.fence() && !HasLease(record->job.state());
+    AddFence(finished.job(), finished.fence(), recorded ? response_.mutable_acknowledged() : response_.mutable_stale());
+    return absl::OkStatus();
+  }
+
+  absl::Status RepeatAssignment(const JobRecord& record) {
+    v1::RunningJob as_running;
+    as_running.set_fence(record.fence);
+    const auto renew = [&](JobRecord& current) {
+      return RenewLease(current, as_running, scheduler_.clock_.Now(), lease_);
+    };
+    const auto renewed = scheduler_.Update(record.id, renew);
+    if (IsStale(renewed.status())) return absl::OkStatus();
+    RETURN_IF_ERROR(renewed.status());
+    AddAssignment(*renewed);
+    return absl::OkStatus();
+  }
+
+  absl::StatusOr<bool> ClaimOne() {
+    const auto& devices = request_.capabilities().devices();
+    const LeaseHolder holder = {.worker = request_.worker_id(), .incarnation = request_.incarnation()};
+    const auto start = [&](JobRecord& record) { return StartAttempt(record, holder, scheduler_.clock_.Now(), lease_); };
+    ASSIGN_OR_RETURN(
+        const auto claimed,
+        scheduler_.store_.Claim({.devices = {devices.begin(), devices.end()}, .now = scheduler_.clock_.Now()}, start));
+    if (!claimed.has_value()) return false;
+    scheduler_.changes_.Notify();
+    if (claimed->fence == 1) {
+      const absl::Duration waited = scheduler_.clock_.Now() - FromTimestamp(claimed->job.create_time());
+      scheduler_.metrics_.Observe(Metric::kJobQueueSeconds, absl::ToDoubleSeconds(waited),
+                                  {DeviceOf(claimed->job.spec())});
+    }
+    Log(Severity::kInfo, "job_assigned",
+        {{"job", claimed->id}, {"worker", holder.worker}, {"fence", absl::StrCat(claimed->fence)}});
+    AddAssignment(*claimed);
+    return true;
+  }
+
+  void AddAssignment(const JobRecord& record) {
+    v1::Assignment* assignment = response_.add_assignments();
+    assignment->set_job(record.id);
+    assignment->set_fence(record.fence);
+    *assignment->mutable_spec() = record.job.spec();
+    assignment->set_lease_ms(static_cast<int32_t>(absl::ToInt64Milliseconds(lease_)));
+    assignment->set_attempt(record.job.attempt());
+  }
+
+  Scheduler& scheduler_;
+  const SynchronizeRequest& request_;
+  const absl::Duration lease_;
+  std::set<std::pair<std::string, int64_t>> reported_;  // running or finished by the worker's own account
+  bool entered_ = false;
+  int64_t number_ = 0;
+  SynchronizeResponse response_;
+};
+
+absl::StatusOr<SynchronizeResponse> Scheduler::Synchronize(const SynchronizeRequest& request,
+                                                           const std::function<bool()>& is_cancelled) {
+  RETURN_IF_ERROR(CheckRequest(request));
+  Call call(*this, request);
+  RETURN_IF_ERROR(call.Enter());
+  RETURN_IF_ERROR(call.RecordFinished());
+  RETURN_IF_ERROR(call.RenewRunning());
+  RETURN_IF_ERROR(call.WaitForOrders(is_cancelled));
+  return call.TakeResponse();
+}
+
+}  // namespace quantd
