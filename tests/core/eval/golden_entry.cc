@@ -22,6 +22,7 @@ namespace quantd {
 namespace {
 
 std::optional<std::string> FindFile(const std::string& relative, const std::string& in_checkout) {
+  if (auto beside_golden = GoldenPath(absl::StrCat("../", relative))) return beside_golden;
   if (auto shared = SharedPath(relative)) return shared;
   const std::string own = SourcePath(in_checkout);
   return RealFileSystem().Exists(own) ? std::optional(own) : std::nullopt;

@@ -23,8 +23,9 @@ struct GoldenCase {
   EvaluationTokens tokens;  // all windows of the text, as the entry's protocol cuts them
 };
 
-// Nothing when the model's folder or the text is not here. Models and texts are looked for in the shared folder, then
-// in the checkout's data/; entries named "smollm2/..." find their model in $QUANTD_SMOLLM2.
+// Nothing when the model's folder or the text is not here. Models and texts are looked for beside the golden
+// folder, in the shared folder, then in the checkout's data/; entries named "smollm2/..." find their model in
+// $QUANTD_SMOLLM2.
 std::optional<absl::StatusOr<GoldenCase>> OpenGoldenCase(const std::string& name, const Json& entry);
 
 // Keeps the first windows: as many as have expected values, and as 100 billion multiply-adds of one forward pass allow
