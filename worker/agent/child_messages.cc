@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "core/base/json.h"
 
@@ -54,7 +55,7 @@ v1::JobError ErrorOf(const Json& object) {
   v1::JobError error;
   error.set_reason(Text(object, "reason", "", kMaxNameBytes));
   if (error.reason().empty()) error.set_reason("JOB_FAILED");
-  error.set_message(field.empty() ? message : absl::StrCat(field, ": ", message));
+  error.set_message(absl::StrContains(message, field) ? message : absl::StrCat(field, ": ", message));
   return error;
 }
 
