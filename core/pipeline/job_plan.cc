@@ -120,7 +120,7 @@ double EvaluationWork(const JobPlan& plan) {
   return 2 * weights * tokens;
 }
 
-absl::Status Estimate(JobPlan& plan) {
+absl::Status Estimate(JobPlan& plan, uint64_t memory_budget_bytes) {
   ASSIGN_OR_RETURN(const WeightTotals totals, Totals(plan));
   const ModelConfig& config = plan.source.model->config();
   JobEstimate& estimate = plan.estimate;
@@ -143,8 +143,11 @@ absl::Status Estimate(JobPlan& plan) {
   const int64_t statistics = 16 * totals.largest_inputs * totals.largest_inputs;
   const int64_t boundary = 4 * config.hidden_size * std::max(calibration_tokens, 2 * evaluation_tokens);
   const int64_t head = plan.evaluation.windows.empty() ? 0 : 8 * config.vocabulary_size * config.embedding_size;
-  estimate.peak_memory_bytes = 8 * totals.largest_block + std::max(statistics, head) + boundary + (64 << 20);
-  estimate.disk_bytes = estimate.artifact_bytes * (1 + static_cast<int64_t>(plan.spec.exports.size()));
+  const bool spilled = memory_budget_bytes != 0 && boundary > static_cast<int64_t>(memory_budget_bytes / 2);
+  estimate.peak_memory_bytes =
+      8 * totals.largest_block + std::max(statistics, head) + (spilled ? 0 : boundary) + (64 << 20);
+  estimate.disk_bytes =
+      estimate.artifact_bytes * (1 + static_cast<int64_t>(plan.spec.exports.size())) + (spilled ? boundary : 0);
   return absl::OkStatus();
 }
 
@@ -185,7 +188,7 @@ absl::StatusOr<JobPlan> PlanJob(const JobRoots& roots, JobSpec spec, uint64_t me
   if (!plan.spec.exports.empty()) RETURN_IF_ERROR(CheckGptqExport(plan.sites));
   if (NeedsCalibration(plan.sites)) RETURN_IF_ERROR(ReadCalibration(plan));
   RETURN_IF_ERROR(ReadEvaluation(plan));
-  RETURN_IF_ERROR(Estimate(plan));
+  RETURN_IF_ERROR(Estimate(plan, memory_budget_bytes));
   RETURN_IF_ERROR(CheckMemory(plan, memory_budget_bytes));
   return plan;
 }
