@@ -36,7 +36,7 @@ table{border-collapse:collapse;width:100%;font-size:.88rem}
 th,td{padding:.35rem .5rem;text-align:right;border-bottom:1px solid var(--line);white-space:nowrap}
 th:first-child,td:first-child,.left{text-align:left}
 thead th{color:var(--soft);font-weight:600}
-td.notes{white-space:normal;min-width:9rem}
+td.notes{white-space:normal;min-width:15rem}
 tbody th{font-weight:400}
 dl{display:grid;grid-template-columns:minmax(8rem,max-content) 1fr;gap:.25rem 1.2rem;margin:0;padding:.8rem 1rem}
 dd{margin:0;overflow-wrap:anywhere}
