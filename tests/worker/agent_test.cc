@@ -253,6 +253,26 @@ TEST_F(WorkerTest, DrainEndsThoughTheServerIsGone) {
   EXPECT_FALSE(IsAlive(ReadNote("child")));
 }
 
+TEST_F(WorkerTest, AnIdleDrainDoesNotWaitForAServerThatIsGone) {
+  StartWorker(kSuccess);
+  ASSERT_TRUE(server_.WaitFor([&] { return !server_.requests().empty(); }));
+  server_.Stop();
+  const auto begin = std::chrono::steady_clock::now();
+  StopWorker();
+  EXPECT_LT(absl::FromChrono(std::chrono::steady_clock::now() - begin), options_.drain_limit / 2);
+  EXPECT_OK(end_);
+}
+
+TEST_F(WorkerTest, GivesUpWhenAnotherProcessTookItsId) {
+  server_.Assign(MakeAssignment(kJob, 3));
+  StartWorker("echo $$ > $NOTES/child\nsay quantize 0.1\nsleep 1000");
+  server_.WaitForRunning(kJob, [](const auto& progress) { return progress.phase() == "quantize"; });
+  server_.RefuseWorker(RichStatus(grpc::StatusCode::ABORTED, "WORKER_REPLACED", "give it another --worker-id"));
+  EXPECT_TRUE(server_.WaitFor([&] { return !IsAlive(ReadNote("child")); }));
+  StopWorker();
+  EXPECT_THAT(end_, FailsWith("WORKER_REPLACED", "--worker-id"));
+}
+
 TEST_F(WorkerTest, RunsAsManyJobsAsItHasSlotsAndGivesTheRestBack) {
   options_.slots = 2;
   for (const char* job : {"a", "b", "c"}) server_.Assign(MakeAssignment(job, 1));

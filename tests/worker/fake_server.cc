@@ -82,6 +82,12 @@ void FakeServer::DeclareStale(const std::string& job, int64_t fence) {
   changed_.notify_all();
 }
 
+void FakeServer::RefuseWorker(const grpc::Status& status) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  worker_refusal_ = status;
+  changed_.notify_all();
+}
+
 void FakeServer::WithholdAcknowledgements(int times) {
   const std::lock_guard<std::mutex> lock(mutex_);
   withheld_ = times;
@@ -204,6 +210,7 @@ grpc::Status FakeServer::Synchronize(grpc::ServerContext* context, const v1::Syn
   std::unique_lock<std::mutex> lock(mutex_);
   Hear(*request);
   while (!Answer(*request, *response)) {
+    if (worker_refusal_.has_value()) return *worker_refusal_;
     if (stopping_ || context->IsCancelled()) return {grpc::StatusCode::UNAVAILABLE, "stopping"};
     if (std::chrono::steady_clock::now() >= until) break;
     changed_.wait_for(lock, kTick);

@@ -35,6 +35,8 @@ class FakeServer : public v1::WorkerService::Service {
   void Cancel(const std::string& job, int64_t fence);
   // Said in every answer from now on.
   void DeclareStale(const std::string& job, int64_t fence);
+  // Synchronize ends with this status from now on.
+  void RefuseWorker(const grpc::Status& status);
   // Results are heard but not acknowledged so many times.
   void WithholdAcknowledgements(int times);
   // So many uploads break off with UNAVAILABLE after `bytes` were staged, or are refused as damaged at their end.
@@ -91,7 +93,8 @@ class FakeServer : public v1::WorkerService::Service {
   int breaks_ = 0;
   size_t break_after_ = 0;
   int damages_ = 0;
-  std::optional<grpc::Status> refusal_;
+  std::optional<grpc::Status> worker_refusal_;
+  std::optional<grpc::Status> refusal_;  // of uploads
   bool stopping_ = false;
 };
 

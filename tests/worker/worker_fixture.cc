@@ -72,7 +72,7 @@ WorkerTest::~WorkerTest() {
 void WorkerTest::StartWorker(absl::string_view body) {
   options_.runner.quant_path = WriteChildScript(folder_, absl::StrCat("NOTES='", folder_, "'\n", body));
   agent_ = std::make_unique<Agent>(options_, AgentServices{RealFileSystem(), RealSpawner()});
-  thread_ = std::thread([this] { agent_->Run(); });
+  thread_ = std::thread([this] { end_ = agent_->Run(); });
 }
 
 void WorkerTest::StopWorker() {

@@ -9,6 +9,7 @@
 #include <thread>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 #include "quantd/v1/worker_service.pb.h"
 #include "tests/worker/fake_server.h"
@@ -43,6 +44,7 @@ class WorkerTest : public testing::Test {
   AgentOptions options_;
   std::unique_ptr<Agent> agent_;
   std::thread thread_;
+  absl::Status end_;  // of Run(); read after StopWorker()
 };
 
 // True while a process with this number exists that is not a zombie.

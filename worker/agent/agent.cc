@@ -46,7 +46,7 @@ Agent::Agent(AgentOptions options, AgentServices services)
 
 Agent::~Agent() = default;
 
-void Agent::Run() {
+absl::Status Agent::Run() {
   Log(Severity::kInfo, "worker_started",
       {{"worker", options_.worker_id}, {"server", options_.server}, {"slots", absl::StrCat(options_.slots)}});
   while (!DrainFinished()) {
@@ -56,10 +56,11 @@ void Agent::Run() {
     if (response.ok()) {
       HandleResponse(exchange, *response);
     } else {
-      HandleFailure(exchange, response.status());
+      RETURN_IF_ERROR(HandleFailure(exchange, response.status()));
     }
   }
   Log(Severity::kInfo, "worker_drained", {{"worker", options_.worker_id}});
+  return absl::OkStatus();
 }
 
 void Agent::Drain() {
@@ -73,7 +74,7 @@ bool Agent::DrainFinished() {
     drain_until_ = SteadyClock::now() + absl::ToChronoNanoseconds(options_.runner.grace + options_.drain_limit);
     jobs_.StopAll(StopReason::kDrain);
   }
-  return (drain_told_ && jobs_.all_ended() && jobs_.all_acknowledged()) || SteadyClock::now() >= *drain_until_;
+  return (drain_tried_ && jobs_.all_ended() && jobs_.all_acknowledged()) || SteadyClock::now() >= *drain_until_;
 }
 
 // Ends the call or the pause under way. Called by runners and by Drain().
@@ -131,7 +132,7 @@ void Agent::HandleResponse(const Exchange& exchange, const v1::SynchronizeRespon
   if (failures_ > 0) Log(Severity::kInfo, "server_reached", {{"server", options_.server}});
   failures_ = 0;
   backoff_ = kFirstBackoff;
-  drain_told_ = drain_told_ || exchange.request.draining();
+  drain_tried_ = drain_tried_ || exchange.request.draining();
   jobs_.Renew(exchange.request, exchange.sent_at);
   const bool news = jobs_.Apply(response, draining_);
   answer_now_ = news;
@@ -147,17 +148,25 @@ void Agent::HandleResponse(const Exchange& exchange, const v1::SynchronizeRespon
   Pause(std::min(pause, std::max(asked, kFirstPause)), exchange.interrupted);
 }
 
-void Agent::HandleFailure(const Exchange& exchange, const absl::Status& status) {
+absl::Status Agent::HandleFailure(const Exchange& exchange, const absl::Status& status) {
   answer_now_ = true;  // renew leases first
-  if (status.code() == absl::StatusCode::kCancelled && exchange.interrupted.stop_requested()) return;
+  if (status.code() == absl::StatusCode::kCancelled && exchange.interrupted.stop_requested()) {
+    return absl::OkStatus();
+  }
+  if (ReasonOf(status) == "WORKER_REPLACED") {
+    jobs_.StopAll(StopReason::kLostLease);
+    return status;
+  }
+  drain_tried_ = drain_tried_ || exchange.request.draining();
   if (++failures_ == 1) {
     Log(Severity::kWarning, "server_not_reached", {{"server", options_.server}, {"reason", ReasonOf(status)}},
         absl::StrCat(status.ToString(), "; trying again until it answers"));
   }
   const bool silent = status.code() == absl::StatusCode::kDeadlineExceeded;
   if (silent && failures_ % kSilenceBeforeReconnect == 0) server_.Reconnect();
-  Pause(backoff_, exchange.interrupted);
+  if (!DrainFinished()) Pause(backoff_, exchange.interrupted);
   backoff_ = std::min({backoff_ * 2, options_.max_backoff, std::max(kFirstBackoff, jobs_.ShortestLease() / 12)});
+  return absl::OkStatus();
 }
 
 void Agent::Pause(absl::Duration duration, const std::stop_token& interrupted) const {

@@ -1,7 +1,7 @@
 // The worker: keeps in step with the server through Synchronize and runs one child for each assigned job.
 //
 //   Agent agent(options, {RealFileSystem(), RealSpawner()});
-//   agent.Run();   // until Drain(), called from another thread, has taken effect
+//   RETURN_IF_ERROR(agent.Run());   // until Drain(), called from another thread, has taken effect
 //
 // Rhythm: a long poll while idle; every third of the shortest lease while jobs run; at once when a job changes its
 // phase or ends. A job whose lease was not renewed for 5/6 of its length, by this machine's steady clock, is ended
@@ -17,7 +17,7 @@
 #include <stop_token>
 #include <string>
 
-#include "absl/status/statusor.h"
+#include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "core/base/file_system.h"
 #include "quantd/v1/worker_service.pb.h"
@@ -49,8 +49,9 @@ class Agent {
   Agent(AgentOptions options, AgentServices services);
   ~Agent();
 
-  // Returns after a drain, even when the server could not be told (it finds out when the leases end).
-  void Run();
+  // OK after a drain, even when the server could not be told (it finds out when the leases end). ABORTED
+  // WORKER_REPLACED: another process took over the worker id, and with it the jobs, which are ended here.
+  absl::Status Run();
 
   // Takes no more work, stops the children, returns their jobs, lets Run() return. Thread-safe.
   void Drain();
@@ -69,7 +70,8 @@ class Agent {
   absl::Duration Poll() const;
   absl::Duration Deadline(absl::Duration poll) const;
   void HandleResponse(const Exchange& exchange, const v1::SynchronizeResponse& response);
-  void HandleFailure(const Exchange& exchange, const absl::Status& status);
+  // An error is final; what may pass is OK after a pause.
+  absl::Status HandleFailure(const Exchange& exchange, const absl::Status& status);
   void Pause(absl::Duration duration, const std::stop_token& interrupted) const;
   bool DrainFinished();
 
@@ -92,7 +94,7 @@ class Agent {
   int failures_ = 0;        // calls without an answer, in a row
   int early_answers_ = 0;   // long polls answered at once with nothing new, in a row
   bool answer_now_ = true;  // the next call is not to be held: it tells or asks for something due
-  bool drain_told_ = false;
+  bool drain_tried_ = false;
   std::optional<TimePoint> drain_until_;
   JobTable jobs_;
 };

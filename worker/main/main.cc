@@ -22,8 +22,8 @@
 namespace quantd {
 namespace {
 
-constexpr int kExitUsage = 2;    // as CLI11's own errors are reported here
-constexpr int kExitStartup = 1;  // a folder or program is missing or in use
+constexpr int kExitUsage = 2;
+constexpr int kExitFailure = 1;  // a folder or program is missing or in use, or the worker id is taken
 
 struct Flags {
   AgentOptions agent;
@@ -67,6 +67,7 @@ void Declare(CLI::App& app, Flags& flags) {
   app.set_version_flag("--version", QUANTD_VERSION);
   app.footer(
       "SIGTERM or SIGINT: running jobs go back to the queue, then the program exits with 0.\n"
+      "Exit codes: 0 drained, 1 cannot work (the message says why), 2 wrong flags.\n"
       "Example:\n"
       "  quant-worker --server 127.0.0.1:7433 --model-root data/models --data-root data --scratch-dir /var/tmp/quantd");
 }
@@ -121,9 +122,10 @@ absl::Status Serve(Flags& flags) {
   flags.agent.runner.scratch_dir = scratch.path();
   Agent agent(flags.agent, {RealFileSystem(), RealSpawner()});
   std::thread waiter(DrainOnSignal, signals, std::ref(agent));
-  agent.Run();  // returns only after a signal
+  const absl::Status status = agent.Run();
+  if (!status.ok()) kill(getpid(), SIGTERM);  // else it returned because of one: the waiter has ended
   waiter.join();
-  return absl::OkStatus();
+  return status;
 }
 
 }  // namespace
@@ -141,5 +143,5 @@ int main(int argc, char** argv) {
   const absl::Status status = quantd::Serve(flags);
   if (status.ok()) return 0;
   std::fprintf(stderr, "quant-worker: %s\n", std::string(status.message()).c_str());
-  return quantd::kExitStartup;
+  return quantd::kExitFailure;
 }
