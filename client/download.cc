@@ -66,6 +66,7 @@ class FileDownload {
   }
 
   absl::Status Fetch(PartFile& part, const std::function<void(int64_t)>& on_bytes) {
+    if (part.size_bytes() == file_.size_bytes()) return absl::OkStatus();  // an earlier run ended before the rename
     Reconnect reconnect(kLongestOutage);
     done_ = false;
     for (;;) {
@@ -142,6 +143,14 @@ class FileDownload {
   bool done_ = false;
 };
 
+// A manifest that disagrees is removed again: a folder that has one is complete.
+absl::Status CheckManifest(const std::string& path, const std::vector<v1::ArtifactFile>& files) {
+  ASSIGN_OR_RETURN(const std::string manifest, RealFileSystem().ReadFile(path, kMaxJsonBytes));
+  const absl::Status status = CheckAgainstManifest(manifest, files);
+  if (!status.ok()) RETURN_IF_ERROR(RealFileSystem().RemoveFile(path));
+  return status;
+}
+
 }  // namespace
 
 absl::Status QuantdClient::Download(const v1::QuantJob& job, const DownloadOptions& options) {
@@ -160,9 +169,7 @@ absl::Status QuantdClient::Download(const v1::QuantJob& job, const DownloadOptio
     RETURN_IF_ERROR(download.To(JoinPath(options.directory, file.path()), report));
     bytes_before += KnownBytes(file);
   }
-  ASSIGN_OR_RETURN(const std::string manifest,
-                   RealFileSystem().ReadFile(JoinPath(options.directory, kManifestPath), kMaxJsonBytes));
-  return CheckAgainstManifest(manifest, files);
+  return CheckManifest(JoinPath(options.directory, kManifestPath), files);
 }
 
 absl::Status QuantdClient::DownloadFile(const v1::QuantJob& job, const std::string& path,

@@ -18,8 +18,8 @@ namespace {
 using google::protobuf::Struct;
 using google::protobuf::Value;
 
-// Whole numbers up to here are exact in a JSON number; longer ones travel as text, which the server converts.
-constexpr double kLargestExact = 9007199254740992.0;  // 2^53
+// Whole numbers below are exact in a JSON number; longer ones travel as text, which the server converts.
+constexpr double kExactBelow = 9007199254740992.0;  // 2^53
 
 struct NameAndValue {
   std::string name;
@@ -45,7 +45,7 @@ Value ToValue(const std::string& text) {
   double number = 0;
   if (text == "true" || text == "false") {
     value.set_bool_value(text == "true");
-  } else if (LooksNumeric(text) && absl::SimpleAtod(text, &number) && std::abs(number) <= kLargestExact) {
+  } else if (LooksNumeric(text) && absl::SimpleAtod(text, &number) && std::abs(number) < kExactBelow) {
     value.set_number_value(number);
   } else {
     value.set_string_value(text);

@@ -30,8 +30,8 @@ bool IsMoving(const v1::QuantJob& job) {
 
 std::string RunningText(const v1::JobProgress& progress, bool with_bar) {
   std::string text = absl::StrFormat("%-9s ", Printable(progress.phase().empty() ? "starting" : progress.phase()));
-  if (with_bar) absl::StrAppend(&text, Bar(progress.fraction()));
-  absl::StrAppendFormat(&text, " %3d %%", static_cast<int>(100 * Clamp(progress.fraction())));
+  if (with_bar) absl::StrAppend(&text, Bar(progress.fraction()), " ");
+  absl::StrAppendFormat(&text, "%3d %%", static_cast<int>(100 * Clamp(progress.fraction())));
   if (progress.blocks() > 0) absl::StrAppendFormat(&text, "  block %d/%d", progress.block(), progress.blocks());
   if (!progress.layer().empty()) absl::StrAppend(&text, "  ", Printable(progress.layer()));
   if (progress.eta_seconds() > 0) absl::StrAppend(&text, "  ETA ", DurationText(progress.eta_seconds()));
