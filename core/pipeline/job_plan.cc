@@ -163,6 +163,17 @@ absl::Status CheckMemory(const JobPlan& plan, uint64_t budget_bytes) {
                       needed, budget_bytes));
 }
 
+absl::StatusOr<int64_t> CountParameters(const WeightSource& weights) {
+  int64_t count = 0;
+  for (const std::string& name : weights.Names()) {
+    ASSIGN_OR_RETURN(const std::vector<int64_t> shape, weights.Shape(name));
+    int64_t elements = 1;
+    for (const int64_t dimension : shape) elements *= dimension;
+    count += elements;
+  }
+  return count;
+}
+
 }  // namespace
 
 Json JobEstimate::ToJson() const {
@@ -184,6 +195,7 @@ absl::StatusOr<JobPlan> PlanJob(const JobRoots& roots, JobSpec spec, uint64_t me
                      absl::StrFormat("%s is a quantized artifact; give the original model", plan.spec.model)),
         "spec.model");
   }
+  ASSIGN_OR_RETURN(plan.parameters, CountParameters(plan.source.model->weights()));
   ASSIGN_OR_RETURN(plan.sites, PlanSites(plan.recipe, plan.source.model->sites()));
   if (!plan.spec.exports.empty()) RETURN_IF_ERROR(CheckGptqExport(plan.sites));
   if (NeedsCalibration(plan.sites)) RETURN_IF_ERROR(ReadCalibration(plan));

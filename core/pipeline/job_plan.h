@@ -40,6 +40,7 @@ struct JobPlan {
   bool calibration_bos = false;
   EvaluationTokens evaluation;  // no windows: none asked for
   std::string evaluation_sha256;
+  int64_t parameters = 0;                  // elements of all tensors of the source
   JobEstimate estimate;
 };
 

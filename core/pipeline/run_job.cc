@@ -81,6 +81,7 @@ class JobRun {
     report_.model.blocks = config.blocks;
     report_.model.hidden_size = config.hidden_size;
     report_.model.vocabulary_size = config.vocabulary_size;
+    report_.model.parameters = plan_.parameters;
     report_.exports = plan_.spec.exports;
     for (const SitePlan& site : plan_.sites) {
       if (site.skip) report_.skipped_layers.push_back(site.site.name);
