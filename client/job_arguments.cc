@@ -1,6 +1,8 @@
 #include "client/job_arguments.h"
 
 #include <cmath>
+#include <iostream>
+#include <iterator>
 #include <utility>
 
 #include "absl/strings/ascii.h"
@@ -60,6 +62,10 @@ absl::Status AddTo(absl::string_view option, absl::string_view assignment, Struc
 }
 
 absl::Status ReadJobFile(const std::string& path, v1::QuantJobSpec* spec) {
+  if (path == "-") {
+    const std::string text((std::istreambuf_iterator<char>(std::cin)), std::istreambuf_iterator<char>());
+    return JsonToMessage(text, "standard input", spec);
+  }
   ASSIGN_OR_RETURN(const std::string text, RealFileSystem().ReadFile(path, kMaxJsonBytes));
   return JsonToMessage(text, path, spec);
 }
@@ -120,13 +126,14 @@ absl::Status AddAssignment(absl::string_view assignment, Struct* overrides) {
 }
 
 absl::Status AddRule(absl::string_view text, v1::LayerRule* rule) {
-  const size_t colon = text.find(':');
+  const size_t colon = text.rfind(':');
   if (colon == absl::string_view::npos || colon == 0 || colon + 1 == text.size()) {
     return InvalidInput(kBadArgument, absl::StrCat("--rule '", text, "' is not PATTERN:NAME=VALUE,...; for example ",
-                                                   "'*.down_proj:bits=8' or 'model.layers.0.*:skip=true'"));
+                                                   "'*.down_proj:bits=8' or 'model.layers.0.*:skip'"));
   }
   rule->set_pattern(std::string(text.substr(0, colon)));
   for (absl::string_view assignment : absl::StrSplit(text.substr(colon + 1), ',')) {
+    if (assignment == "skip") assignment = "skip=true";
     RETURN_IF_ERROR(AddTo("--rule", assignment, rule->mutable_overrides()));
   }
   return absl::OkStatus();

@@ -25,7 +25,7 @@ inline constexpr absl::string_view kBadArgument = "BAD_ARGUMENT";
 
 // An absent value leaves the field as the job file has it.
 struct JobArguments {
-  std::optional<std::string> job_file;
+  std::optional<std::string> job_file;  // "-": standard input
   std::optional<std::string> model;
   std::optional<std::string> recipe;
   std::vector<std::string> sets;
@@ -51,7 +51,7 @@ absl::Status MakeSpec(const JobArguments& arguments, v1::QuantJobSpec* spec);
 // "bits=3" into `overrides`.
 absl::Status AddAssignment(absl::string_view assignment, google::protobuf::Struct* overrides);
 
-// "PATTERN:name=value,name=value".
+// "PATTERN:name=value,name=value"; "PATTERN:skip" leaves the layers as they are.
 absl::Status AddRule(absl::string_view text, v1::LayerRule* rule);
 
 }  // namespace quantd

@@ -28,7 +28,7 @@ constexpr char kFooter[] =
     "Examples:\n"
     "  quantctl submit --model quantd-tiny-llama --recipe rtn --set bits=8\n"
     "  quantctl submit --model quantd-tiny-llama --recipe gptq --set bits=3 --set group_size=64 \\\n"
-    "      --rule '*.down_proj:bits=8' --rule 'model.layers.0.*:skip=true' --calibration books/calibration.txt \\\n"
+    "      --rule '*.down_proj:bits=8' --rule 'model.layers.0.*:skip' --calibration books/calibration.txt \\\n"
     "      --evaluation books/heldout.txt --export gptq --wait\n"
     "  quantctl submit --job job.json --validate-only --json\n";
 
@@ -46,7 +46,8 @@ void AddModelArguments(CLI::App& app, JobArguments& job) {
   app.add_option("--label", job.labels, "free-form label; may be repeated")
       ->type_name("NAME=VALUE")
       ->allow_extra_args(true);
-  app.add_option("--job", job.job_file, "job spec as JSON, as `quant run --job` reads it; other arguments change it")
+  app.add_option("--job", job.job_file,
+                 "job spec as JSON, as `quant run --job` reads it, - is standard input; other arguments change it")
       ->type_name("FILE");
 }
 

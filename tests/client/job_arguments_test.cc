@@ -74,6 +74,12 @@ TEST(Rules, PatternAndAssignments) {
   EXPECT_TRUE(rule.overrides().fields().at("act_order").bool_value());
 }
 
+TEST(Rules, SkipNeedsNoValue) {
+  v1::LayerRule rule;
+  ASSERT_OK(AddRule("model.layers.0.*:skip", &rule));
+  EXPECT_TRUE(rule.overrides().fields().at("skip").bool_value());
+}
+
 TEST(Rules, BadOnesAreNamed) {
   for (const char* text : {"*.down_proj", ":bits=8", "*.down_proj:", "*.down_proj:bits", "a:bits=1,,b=2"}) {
     v1::LayerRule rule;

@@ -1,6 +1,7 @@
 // What people read: exit codes, errors, progress, figures, recipes.
 #include <sstream>
 
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "client/job_arguments.h"
 #include "client/rpc_status.h"
@@ -12,8 +13,10 @@
 #include "client/text/quantity.h"
 #include "client/text/recipe_text.h"
 #include "client/text/table.h"
+#include "core/base/file_system.h"
 #include "tests/client/fake_service.h"
 #include "tests/testing/status_matchers.h"
+#include "tests/testing/test_paths.h"
 
 namespace quantd {
 namespace {
@@ -64,6 +67,13 @@ TEST(ExitCodes, TableOfStates) {
 TEST(ExitCodes, EachIsInTheHelpOnce) {
   EXPECT_EQ(ExitCodes().size(), 12u);
   for (size_t i = 0; i < ExitCodes().size(); ++i) EXPECT_EQ(static_cast<size_t>(ExitCodes()[i].code), i);
+}
+
+TEST(ExitCodes, PageHasTheSameTable) {
+  ASSERT_OK_AND_ASSIGN(const std::string page, RealFileSystem().ReadFile(SourcePath("docs/quantctl.md"), 1 << 20));
+  for (const ExitCodeRow& row : ExitCodes()) {
+    EXPECT_THAT(page, HasSubstr(absl::StrCat("| ", static_cast<int>(row.code), " | ", row.meaning, " |")));
+  }
 }
 
 TEST(Errors, SayWhatReasonFieldAndHint) {
