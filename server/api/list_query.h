@@ -1,0 +1,29 @@
+// What ListQuantJobs is asked for: filter and page tokens.
+#ifndef QUANTD_SERVER_API_LIST_QUERY_H_
+#define QUANTD_SERVER_API_LIST_QUERY_H_
+
+#include <cstdint>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "quantd/v1/quant_service.pb.h"
+#include "server/store/job_store.h"
+
+namespace quantd {
+
+// filter = term { "AND" term }, term = key "=" value { "OR" value }, key = "state" | "recipe" | "model"; each key once,
+// at most 32 values in all, 1 KiB of text. Values are words or "quoted". OR binds tighter than AND. Restricts `query`.
+// INVALID_ARGUMENT FILTER_INVALID says what was expected where.
+absl::Status ParseFilter(absl::string_view filter, JobQuery& query);
+
+// INVALID_ARGUMENT PAGE_SIZE_INVALID, PAGE_TOKEN_INVALID, FILTER_INVALID. The limit is one job more than the page has,
+// so that the caller sees whether a next page exists.
+absl::StatusOr<JobQuery> ParseListRequest(const v1::ListQuantJobsRequest& request);
+
+// Continues after the job with this sequence; bound to the request's parent and filter.
+std::string PageToken(const v1::ListQuantJobsRequest& request, int64_t last_sequence);
+
+}  // namespace quantd
+
+#endif  // QUANTD_SERVER_API_LIST_QUERY_H_
