@@ -1,6 +1,7 @@
 #include "core/compute/factorization.h"
 
 #include <algorithm>
+#include <cmath>
 #include <vector>
 
 #include "absl/strings/str_format.h"
@@ -159,15 +160,28 @@ void ClearAboveDiagonal(const ExecutionContext& context, Matrix& matrix) {
       matrix.rows(), [&](int64_t row) { std::fill(matrix.row(row) + row + 1, matrix.row(row) + matrix.cols(), 0.0f); });
 }
 
+// A value that is not finite makes the pivot of its row NaN, which LAPACK's own test lets through.
+bool DiagonalIsPositive(const Matrix& matrix) {
+  for (int64_t i = 0; i < matrix.rows(); ++i) {
+    if (!(matrix.at(i, i) > 0) || !std::isfinite(matrix.at(i, i))) return false;
+  }
+  return true;
+}
+
+bool InvertFactor(const ExecutionContext& context, Matrix& matrix) {
+  const bool factored = matrix.rows() <= kInverseCholeskyF64Size
+                            ? InverseOfFactorInF64(matrix)
+                            : InverseOfFactor(context, matrix.rows()).Run(matrix.view());
+  return factored && DiagonalIsPositive(matrix);
+}
+
 }  // namespace
 
 absl::StatusOr<Matrix> InverseCholeskyUpper(const ExecutionContext& context, Matrix h) {
   UseSingleThreadedBlas();
   ReverseRowsAndColumns(context, h);
   ClearAboveDiagonal(context, h);
-  const bool positive =
-      h.rows() <= kInverseCholeskyF64Size ? InverseOfFactorInF64(h) : InverseOfFactor(context, h.rows()).Run(h.view());
-  if (!positive) {
+  if (!InvertFactor(context, h)) {
     return ReasonError(absl::StatusCode::kFailedPrecondition, "NOT_POSITIVE_DEFINITE",
                        absl::StrFormat("the %d x %d matrix is not positive definite; add damping", h.rows(), h.cols()));
   }

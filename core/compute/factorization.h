@@ -19,7 +19,7 @@ inline constexpr int64_t kInverseCholeskyF64Size = 512;
 // (R^-1)^T R^-1 = (R R^T)^-1. That takes n^3 / 3 multiply-adds.
 //
 // The result does not depend on the number of threads. NOT_POSITIVE_DEFINITE (FAILED_PRECONDITION) when a pivot is not
-// positive.
+// positive, or a value of the triangle not finite.
 absl::StatusOr<Matrix> InverseCholeskyUpper(const ExecutionContext& context, Matrix h);
 
 }  // namespace quantd

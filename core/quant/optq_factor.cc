@@ -27,6 +27,14 @@ double Mean(const std::vector<double>& values) {
   return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
 }
 
+double MeanOfLiving(const std::vector<double>& diagonal, const std::vector<bool>& dead) {
+  std::vector<double> living;
+  for (size_t j = 0; j < diagonal.size(); ++j) {
+    if (!dead[j]) living.push_back(diagonal[j]);
+  }
+  return Mean(living);
+}
+
 // Falling diagonal, equal ones in the order of the model.
 std::vector<int32_t> SweepOrder(const std::vector<double>& sort_keys, bool act_order) {
   std::vector<int32_t> order(sort_keys.size());
@@ -37,15 +45,15 @@ std::vector<int32_t> SweepOrder(const std::vector<double>& sort_keys, bool act_o
   return order;
 }
 
-// scale * H + damping * I, rows and columns in sweep order, `diagonal` in place of H's own.
+// scale * H + damping * I, rows and columns in sweep order, `diagonal` in place of H's own. Scaled in f64: the scale of
+// a tiny sensitivity is beyond f32.
 Matrix PermuteScaleDamp(const ExecutionContext& context, const Matrix& hessian, const std::vector<int32_t>& order,
                         const std::vector<double>& diagonal, double scale, double damping) {
   const int64_t n = hessian.rows();
   Matrix damped(n, n);
-  const float factor = static_cast<float>(scale);
   context.pool().ParallelFor(n, [&](int64_t i) {
     const float* source = hessian.row(order[i]);
-    for (int64_t j = 0; j < n; ++j) damped.at(i, j) = factor * source[order[j]];
+    for (int64_t j = 0; j < n; ++j) damped.at(i, j) = static_cast<float>(scale * source[order[j]]);
     damped.at(i, i) = static_cast<float>(scale * diagonal[order[i]] + damping);
   });
   return damped;
@@ -58,12 +66,11 @@ absl::StatusOr<OptqFactor> FactorSensitivity(const ExecutionContext& context, co
   std::vector<double> diagonal = DiagonalOf(hessian);
   OptqFactor result{.dead = DeadColumns(diagonal), .damping = options.damping};
   result.dead_columns = std::count(result.dead.begin(), result.dead.end(), true);
-  const int64_t living = hessian.rows() - result.dead_columns;
-  if (living == 0) {  // nothing ever flowed in: any factor is as good as another
+  if (result.dead_columns == hessian.rows()) {  // nothing ever flowed in: any factor is as good as another
     result.gave_up = true;
     return result;
   }
-  const double mean_of_living = std::accumulate(diagonal.begin(), diagonal.end(), 0.0) / static_cast<double>(living);
+  const double mean_of_living = MeanOfLiving(diagonal, result.dead);
   std::vector<double> sort_keys = diagonal;
   for (size_t j = 0; j < diagonal.size(); ++j) {
     if (!result.dead[j]) continue;

@@ -13,11 +13,11 @@ namespace quantd {
 // For columns i in sweep order, U = factor.factor:
 //     q_i = nearest(w_i);  e_i = (w_i - q_i) / U_ii;  w_j -= e_i U_ij for all j > i
 // in blocks of columns: within a block at once, on the rest by one matrix product a block.
-//   - Whole-row grids are fitted before dead columns are set to zero, static groups after that, other groups when the
-//   sweep reaches the
-//     block in which they begin. So groups smaller than a block do not see the updates of their own block, as in the
-//     released code.
-//   - Under act_order static groups keep the model's layout; other groups are runs of columns in sweep order.
+//
+// Whole-row grids are fitted before dead columns are set to zero, static groups after that, other groups when the sweep
+// reaches the block in which they begin: groups smaller than a block do not see the updates of their own block, as in
+// the released code. Under act_order static groups keep the model's layout; other groups are runs of columns in sweep
+// order.
 // The result does not depend on the number of threads.
 absl::StatusOr<Solution> SweepColumns(const ExecutionContext& context, const Grid& grid, const MatrixView& weight,
                                       const OptqFactor& factor, const OptqOptions& options);

@@ -14,8 +14,9 @@ namespace {
 
 constexpr int kLanes = 128;  // kSlabRows, without the header's inline functions
 
+// NaN gives lo, so that no code is ever out of range.
 inline float Clamp(float value, float lo, float hi) {
-  value = value < lo ? lo : value;
+  value = value > lo ? value : lo;
   return value > hi ? hi : value;
 }
 

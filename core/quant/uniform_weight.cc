@@ -47,19 +47,30 @@ int64_t UniformWeight::GroupOfColumn(int64_t col) const {
   return layout_.has_group_index ? tensors_.group_index[col] : col / layout_.group_size;
 }
 
+void UniformWeight::DecodeGroups(const RowParts& parts, float* out) const {
+  for (int64_t first = 0, group = 0; first < layout_.cols; first += layout_.group_size, ++group) {
+    const int64_t end = std::min(first + layout_.group_size, layout_.cols);
+    const float scale = parts.scales[group];
+    const int zero = parts.zeros[group];
+    for (int64_t c = first; c < end; ++c) out[c] = scale * static_cast<float>(parts.codes[c] - zero);
+  }
+}
+
+void UniformWeight::DecodeByIndex(const RowParts& parts, float* out) const {
+  for (int64_t c = 0; c < layout_.cols; ++c) {
+    const int32_t group = tensors_.group_index[c];
+    out[c] = parts.scales[group] * static_cast<float>(parts.codes[c] - parts.zeros[group]);
+  }
+}
+
 void UniformWeight::DecodeRows(int64_t first_row, MutableMatrixView out) const {
-  std::vector<uint8_t> codes(layout_.cols);
-  std::vector<uint8_t> zeros(layout_.groups());
-  std::vector<float> scales(layout_.groups());
+  RowParts parts = {std::vector<uint8_t>(layout_.cols), std::vector<float>(layout_.groups()),
+                    std::vector<uint8_t>(layout_.groups())};
   for (int64_t r = 0; r < out.rows; ++r) {
-    CodesOfRow(first_row + r, absl::MakeSpan(codes));
-    ScalesOfRow(first_row + r, absl::MakeSpan(scales));
-    ZerosOfRow(first_row + r, absl::MakeSpan(zeros));
-    float* row = out.row(r);
-    for (int64_t c = 0; c < layout_.cols; ++c) {
-      const int64_t group = GroupOfColumn(c);
-      row[c] = scales[group] * static_cast<float>(codes[c] - zeros[group]);
-    }
+    CodesOfRow(first_row + r, absl::MakeSpan(parts.codes));
+    ScalesOfRow(first_row + r, absl::MakeSpan(parts.scales));
+    ZerosOfRow(first_row + r, absl::MakeSpan(parts.zeros));
+    layout_.has_group_index ? DecodeByIndex(parts, out.row(r)) : DecodeGroups(parts, out.row(r));
   }
 }
 

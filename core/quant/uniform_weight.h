@@ -60,6 +60,14 @@ class UniformWeight : public QuantizedWeight {
   int64_t GroupOfColumn(int64_t col) const;
 
  private:
+  struct RowParts {
+    std::vector<uint8_t> codes;
+    std::vector<float> scales;
+    std::vector<uint8_t> zeros;
+  };
+  void DecodeGroups(const RowParts& parts, float* out) const;
+  void DecodeByIndex(const RowParts& parts, float* out) const;
+
   UniformLayout layout_;
   UniformTensors tensors_;
 };

@@ -56,10 +56,11 @@ absl::StatusOr<UniformLayout> LayoutOf(const StoredWeight& stored) {
   return layout;
 }
 
-// Takes the tensor out of `stored`.
+// Takes the bytes of the tensor out of `stored` and the tensor off its list.
 absl::StatusOr<std::string> Take(StoredWeight& stored, absl::string_view suffix, Dtype dtype,
                                  std::vector<int64_t> shape) {
-  for (StoredTensor& tensor : stored.tensors) {
+  for (size_t i = 0; i < stored.tensors.size(); ++i) {
+    const StoredTensor& tensor = stored.tensors[i];
     if (tensor.suffix != suffix) continue;
     uint64_t bytes = static_cast<uint64_t>(DtypeBytes(dtype));
     for (int64_t side : shape) bytes *= static_cast<uint64_t>(side);
@@ -69,7 +70,9 @@ absl::StatusOr<std::string> Take(StoredWeight& stored, absl::string_view suffix,
                                        DtypeName(tensor.dtype), absl::StrJoin(tensor.shape, ", "), tensor.bytes.size(),
                                        DtypeName(dtype), absl::StrJoin(shape, ", "), bytes));
     }
-    return std::move(tensor.bytes);
+    std::string taken = std::move(stored.tensors[i].bytes);
+    stored.tensors.erase(stored.tensors.begin() + static_cast<std::ptrdiff_t>(i));
+    return taken;
   }
   return Malformed(stored, absl::StrFormat("tensor '%s' is missing", suffix));
 }
@@ -109,6 +112,13 @@ absl::StatusOr<std::vector<uint8_t>> TakePacked(StoredWeight& stored, absl::stri
   return std::vector<uint8_t>(bytes.begin(), bytes.end());
 }
 
+// A tensor that the description does not call for would be left out of decoding: better to refuse than to guess.
+absl::Status CheckNothingIsLeft(const StoredWeight& stored) {
+  if (stored.tensors.empty()) return absl::OkStatus();
+  return Malformed(stored, absl::StrFormat("tensor '%s' does not belong to a weight of this description",
+                                           stored.tensors.front().suffix.substr(0, 64)));
+}
+
 absl::StatusOr<std::vector<int32_t>> TakeGroupIndex(StoredWeight& stored, const UniformLayout& layout) {
   ASSIGN_OR_RETURN(const std::string bytes, Take(stored, "group_index", Dtype::kI32, {layout.cols}));
   std::vector<int32_t> index(layout.cols);
@@ -135,6 +145,7 @@ absl::StatusOr<std::unique_ptr<QuantizedWeight>> ReadUniformWeight(StoredWeight 
   if (layout.has_group_index) {
     ASSIGN_OR_RETURN(tensors.group_index, TakeGroupIndex(stored, layout));
   }
+  RETURN_IF_ERROR(CheckNothingIsLeft(stored));
   return std::make_unique<UniformWeight>(layout, std::move(tensors));
 }
 
