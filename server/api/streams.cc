@@ -1,0 +1,174 @@
+// QuantService's streams: watching a job, downloading a file.
+#include <algorithm>
+#include <memory>
+
+#include "absl/cleanup/cleanup.h"
+#include "absl/strings/str_format.h"
+#include "core/base/sha256.h"
+#include "core/base/status.h"
+#include "server/api/quant_service.h"
+#include "server/api/resource_names.h"
+#include "server/api/rpc_call.h"
+
+namespace quantd {
+namespace {
+
+// How often a waiting stream looks whether its caller is still there.
+constexpr absl::Duration kCancelCheck = absl::Milliseconds(250);
+constexpr uint64_t kChunkBytes = 256 << 10;
+
+absl::Status CallerGone() {
+  return absl::CancelledError("the caller has gone");
+}
+
+// One file on its way to a client, hashed from its first byte on whatever the offset, so that `done` is always backed
+// by the digest.
+class FileSender {
+ public:
+  FileSender(const RandomAccessFile& file, const v1::ArtifactFile& description,
+             grpc::ServerWriter<v1::DownloadArtifactResponse>& writer)
+      : file_(file), description_(description), writer_(writer) {}
+
+  absl::Status Send(uint64_t offset, const grpc::ServerContext& context) {
+    v1::DownloadArtifactResponse message;
+    message.set_size_bytes(description_.size_bytes());
+    message.set_sha256(description_.sha256());
+    RETURN_IF_ERROR(HashPrefix(offset));
+    while (offset < file_.size_bytes()) {
+      if (context.IsCancelled()) return CallerGone();
+      message.set_offset(static_cast<int64_t>(offset));
+      RETURN_IF_ERROR(ReadChunk(offset, message.mutable_data()));
+      offset += message.data().size();
+      if (!writer_.Write(message)) return CallerGone();
+      message.Clear();
+    }
+    message.set_offset(static_cast<int64_t>(offset));
+    return Finish(message);
+  }
+
+ private:
+  absl::Status ReadChunk(uint64_t offset, std::string* chunk) {
+    chunk->resize(std::min(kChunkBytes, file_.size_bytes() - offset));
+    RETURN_IF_ERROR(file_.Read(offset, absl::MakeSpan(*chunk)));
+    digest_.Update(*chunk);
+    return absl::OkStatus();
+  }
+
+  absl::Status HashPrefix(uint64_t end) {
+    std::string chunk;
+    for (uint64_t offset = 0; offset < end; offset += chunk.size()) {
+      chunk.resize(std::min(kChunkBytes, end - offset));
+      RETURN_IF_ERROR(file_.Read(offset, absl::MakeSpan(chunk)));
+      digest_.Update(chunk);
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status Finish(v1::DownloadArtifactResponse& message) {
+    if (digest_.Finish() != description_.sha256()) {
+      return ReasonError(absl::StatusCode::kDataLoss, "DIGEST_MISMATCH",
+                         absl::StrFormat("%s: the stored bytes do not have SHA-256 %s any more; run the job again",
+                                         description_.path(), description_.sha256()));
+    }
+    message.set_done(true);
+    return writer_.Write(message) ? absl::OkStatus() : CallerGone();
+  }
+
+  const RandomAccessFile& file_;
+  const v1::ArtifactFile& description_;
+  grpc::ServerWriter<v1::DownloadArtifactResponse>& writer_;
+  Sha256 digest_;
+};
+
+absl::StatusOr<v1::ArtifactFile> FindFile(const v1::QuantJob& job, const std::string& path) {
+  if (!job.has_artifact()) {
+    return ReasonError(absl::StatusCode::kNotFound, "ARTIFACT_NOT_FOUND",
+                       absl::StrFormat("%s is %s and has no artifact", job.name(), StateName(job.state())));
+  }
+  const std::string wanted = path.empty() ? "manifest.json" : path;
+  for (const v1::ArtifactFile& file : job.artifact().files()) {
+    if (file.path() == wanted) return file;
+  }
+  return WithField(
+      ReasonError(absl::StatusCode::kNotFound, "ARTIFACT_FILE_NOT_FOUND",
+                  absl::StrFormat("the artifact of %s has no file '%.200s'; its files are listed in the job",
+                                  job.name(), wanted)),
+      "path");
+}
+
+}  // namespace
+
+grpc::Status QuantService::WatchQuantJob(grpc::ServerContext* context, const v1::WatchQuantJobRequest* request,
+                                         grpc::ServerWriter<v1::WatchQuantJobResponse>* writer) {
+  return AnswerRpc(parts_.metrics, "WatchQuantJob", [&] {
+    parts_.metrics.Add(Metric::kWatchStreams, 1);
+    const absl::Cleanup closed = [&] { parts_.metrics.Add(Metric::kWatchStreams, -1); };
+    return Watch(*context, *request, *writer);
+  });
+}
+
+absl::Status QuantService::Watch(const grpc::ServerContext& context, const v1::WatchQuantJobRequest& request,
+                                 grpc::ServerWriter<v1::WatchQuantJobResponse>& writer) {
+  ASSIGN_OR_RETURN(const std::string id, ParseJobName(request.name()));
+  ASSIGN_OR_RETURN(const int64_t newest, parts_.store.LastRevision());
+  if (request.from_revision() < 0 || request.from_revision() > newest) {
+    return WithField(
+        ReasonError(absl::StatusCode::kOutOfRange, "REVISION_IN_FUTURE",
+                    absl::StrFormat("from_revision is %d, the newest revision is %d; pass the last one seen, "
+                                    "or 0",
+                                    request.from_revision(), newest)),
+        "from_revision");
+  }
+  uint64_t seen = parts_.scheduler.changes().generation();
+  ASSIGN_OR_RETURN(const JobRecord record, parts_.store.Get(id));
+  std::vector<v1::QuantJob> changes = {record.job};
+  if (request.from_revision() > 0) {
+    ASSIGN_OR_RETURN(changes, parts_.store.ChangesAfter(id, request.from_revision()));
+  }
+  int64_t revision = request.from_revision();
+  bool terminal = IsTerminal(record.job.state()) && changes.empty();
+  while (true) {
+    for (v1::QuantJob& job : changes) {
+      revision = job.revision();
+      terminal = IsTerminal(job.state());
+      v1::WatchQuantJobResponse message;
+      *message.mutable_job() = Shown(std::move(job));
+      if (!writer.Write(message)) return CallerGone();
+    }
+    if (terminal) return absl::OkStatus();
+    if (context.IsCancelled()) return CallerGone();
+    if (parts_.scheduler.draining()) {
+      return ReasonError(absl::StatusCode::kUnavailable, "DRAINING",
+                         "the server is shutting down; watch again from the last revision seen");
+    }
+    changes.clear();
+    const uint64_t now = parts_.scheduler.changes().WaitBeyond(seen, kCancelCheck);
+    if (now == seen) continue;
+    seen = now;
+    ASSIGN_OR_RETURN(changes, parts_.store.ChangesAfter(id, revision));
+  }
+}
+
+grpc::Status QuantService::DownloadArtifact(grpc::ServerContext* context, const v1::DownloadArtifactRequest* request,
+                                            grpc::ServerWriter<v1::DownloadArtifactResponse>* writer) {
+  return AnswerRpc(parts_.metrics, "DownloadArtifact", [&] { return Download(*context, *request, *writer); });
+}
+
+absl::Status QuantService::Download(const grpc::ServerContext& context, const v1::DownloadArtifactRequest& request,
+                                    grpc::ServerWriter<v1::DownloadArtifactResponse>& writer) {
+  ASSIGN_OR_RETURN(const std::string id, ParseJobName(request.name()));
+  ASSIGN_OR_RETURN(const JobRecord record, parts_.store.Get(id));
+  ASSIGN_OR_RETURN(const v1::ArtifactFile description, FindFile(record.job, request.path()));
+  if (request.offset() < 0 || request.offset() > description.size_bytes()) {
+    return WithField(ReasonError(absl::StatusCode::kOutOfRange, "OFFSET_BEYOND_END",
+                                 absl::StrFormat("offset is %d, %s has %d bytes", request.offset(), description.path(),
+                                                 description.size_bytes())),
+                     "offset");
+  }
+  ASSIGN_OR_RETURN(const auto file, parts_.artifacts.Open(description.sha256()));
+  parts_.metrics.Increment(Metric::kArtifactBytes, {"sent"},
+                           static_cast<double>(description.size_bytes() - request.offset()));
+  return FileSender(*file, description, writer).Send(static_cast<uint64_t>(request.offset()), context);
+}
+
+}  // namespace quantd
