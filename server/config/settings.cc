@@ -1,0 +1,140 @@
+#include "server/config/settings.h"
+
+#include <nlohmann/json.hpp>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_replace.h"
+#include "core/base/json.h"
+#include "core/base/status.h"
+
+namespace quantd {
+namespace {
+
+using C = ServerConfig;
+constexpr int64_t kDayMs = 86'400'000;
+
+const Setting kTable[] = {
+    {"data_dir", &C::data_dir, 0, 0, "Folder of the job database, artifacts and staged uploads; one daemon at a time"},
+    {"listen", &C::listen, 0, 0, "HOST:PORT of the gRPC API; port 0 takes a free one"},
+    {"http_listen", &C::http_listen, 0, 0, "HOST:PORT of /metrics, /livez and /readyz; port 0 takes a free one"},
+    {"model_root", &C::model_root, 0, 0, "Folder that jobs name models in"},
+    {"data_root", &C::data_root, 0, 0, "Folder that jobs name texts in"},
+    {"quant", &C::quant, 0, 0, "The program `quant` that checks jobs; empty: beside this executable"},
+    {"port_file", &C::port_file, 0, 0, "File to write the addresses to when ready, as JSON; empty: none"},
+    {"local_workers", &C::local_workers, 0, 256, "Worker processes to run beside the daemon"},
+    {"worker_threads", &C::worker_threads, 0, 1024, "Threads of each local worker; 0: cores divided by workers"},
+    {"lease_ms", &C::lease_ms, 100, kDayMs, "Time in ms after which a silent worker loses its jobs"},
+    {"sweep_ms", &C::sweep_ms, 10, 3'600'000, "Time in ms between two looks for expired leases"},
+    {"drain_delay_ms", &C::drain_delay_ms, 0, 3'600'000,
+     "Time in ms from SIGTERM, when readiness ends, to the refusal of new jobs"},
+    {"drain_limit_ms", &C::drain_limit_ms, 0, 3'600'000, "Time in ms that calls and local workers get to end"},
+    {"plan_timeout_ms", &C::plan_timeout_ms, 100, 3'600'000, "Time in ms that checking a job may take"},
+    {"max_queued_jobs", &C::max_queued_jobs, 0, 1'000'000'000,
+     "Queued jobs beyond which new ones are refused; 0: no limit"},
+    {"max_threads", &C::max_threads, 16, 65'536,
+     "Threads for calls, of which each open watch and waiting worker takes one"},
+    {"reflection", &C::reflection, 0, 0, "Serve gRPC reflection (true or false)"},
+};
+
+absl::Status Invalid(const Setting& setting, absl::string_view text, absl::string_view origin,
+                     absl::string_view wanted) {
+  return WithField(InvalidInput("SETTING_INVALID", absl::StrFormat("%s (from %s) is '%s'; it must be %s", setting.name,
+                                                                   origin, text, wanted)),
+                   setting.name);
+}
+
+absl::Status SetInteger(const Setting& setting, absl::string_view text, absl::string_view origin, int64_t* value) {
+  int64_t parsed = 0;
+  if (absl::SimpleAtoi(text, &parsed) && parsed >= setting.minimum && parsed <= setting.maximum) {
+    *value = parsed;
+    return absl::OkStatus();
+  }
+  return Invalid(setting, text, origin, absl::StrFormat("an integer, %d to %d", setting.minimum, setting.maximum));
+}
+
+absl::Status SetBool(const Setting& setting, absl::string_view text, absl::string_view origin, bool* value) {
+  if (text != "true" && text != "false") return Invalid(setting, text, origin, "true or false");
+  *value = text == "true";
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::Span<const Setting> SettingsTable() {
+  return kTable;
+}
+
+const Setting* FindSetting(absl::string_view name) {
+  for (const Setting& setting : kTable) {
+    if (name == setting.name) return &setting;
+  }
+  return nullptr;
+}
+
+std::string FlagName(const Setting& setting) {
+  return absl::StrCat("--", absl::StrReplaceAll(setting.name, {{"_", "-"}}));
+}
+
+std::string EnvironmentName(const Setting& setting) {
+  return absl::StrCat("QUANTD_", absl::AsciiStrToUpper(setting.name));
+}
+
+std::string SettingText(const Setting& setting, const ServerConfig& config) {
+  if (const auto* text = std::get_if<std::string C::*>(&setting.member)) return config.**text;
+  if (const auto* integer = std::get_if<int64_t C::*>(&setting.member)) return absl::StrCat(config.**integer);
+  return config.*std::get<bool C::*>(setting.member) ? "true" : "false";
+}
+
+absl::Status ConfigBuilder::Set(const Setting& setting, absl::string_view text, absl::string_view origin) {
+  if (const auto* member = std::get_if<std::string C::*>(&setting.member)) {
+    config_.** member = std::string(text);
+  } else if (const auto* integer = std::get_if<int64_t C::*>(&setting.member)) {
+    RETURN_IF_ERROR(SetInteger(setting, text, origin, &(config_.**integer)));
+  } else {
+    RETURN_IF_ERROR(SetBool(setting, text, origin, &(config_.*std::get<bool C::*>(setting.member))));
+  }
+  origins_[setting.name] = std::string(origin);
+  return absl::OkStatus();
+}
+
+absl::Status ConfigBuilder::ReadFile(const std::string& path) {
+  ASSIGN_OR_RETURN(const Json json, ReadJsonFile(path));
+  if (!json.is_object()) return InvalidInput("SETTING_INVALID", absl::StrCat(path, ": must be one JSON object"));
+  for (const auto& [key, value] : json.items()) {
+    const Setting* setting = FindSetting(key);
+    if (setting == nullptr) {
+      return InvalidInput("SETTING_UNKNOWN",
+                          absl::StrFormat("%s: '%s' is no setting; quantd --help lists them", path, key));
+    }
+    const std::string text = value.is_string() ? value.get<std::string>() : value.dump();
+    RETURN_IF_ERROR(WithContext(Set(*setting, text, "file"), path));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ConfigBuilder::ReadEnvironment(const char* (*find)(const char* name)) {
+  for (const Setting& setting : kTable) {
+    if (const char* text = find(EnvironmentName(setting).c_str()); text != nullptr) {
+      RETURN_IF_ERROR(Set(setting, text, "environment"));
+    }
+  }
+  return absl::OkStatus();
+}
+
+std::string ConfigBuilder::Print() const {
+  Json values = Json::object();
+  Json origins = Json::object();
+  for (const Setting& setting : kTable) {
+    const std::string text = SettingText(setting, config_);
+    const bool is_text = std::holds_alternative<std::string C::*>(setting.member);
+    values[setting.name] = is_text ? Json(text) : Json::parse(text);
+    const auto origin = origins_.find(setting.name);
+    origins[setting.name] = origin == origins_.end() ? "default" : origin->second;
+  }
+  return JsonText({{"settings", values}, {"origins", origins}});
+}
+
+}  // namespace quantd
