@@ -83,16 +83,22 @@ std::vector<TextStretch> AddedTokenFinder::Cut(absl::string_view text) const {
   std::vector<TextStretch> stretches;
   size_t done = 0;
   size_t position = 0;
+  size_t blanks_end = 0;  // of the last run of blanks that was looked through, so that none is looked through twice
   while (const std::optional<Found> found = FindFrom(text, position)) {
     position = found->end;
     const AddedToken& token = tokens_[static_cast<size_t>(found->token)];
     const absl::string_view before = text.substr(0, found->begin);
     const absl::string_view after = text.substr(found->end);
     if (token.single_word && (EndsWithWordCharacter(before) || BeginsWithWordCharacter(after))) continue;
-    const size_t begin = token.lstrip ? std::max(done, before.size() - TrailingWhiteSpace(before)) : found->begin;
+    const absl::string_view untaken = before.substr(std::min(done, found->begin));
+    const size_t begin = token.lstrip ? std::max(done, found->begin - TrailingWhiteSpace(untaken)) : found->begin;
     if (done < begin) stretches.push_back({text.substr(done, begin - done), std::nullopt});
     stretches.push_back({text.substr(found->begin, found->end - found->begin), token.id});
-    done = found->end + (token.rstrip ? LeadingWhiteSpace(after) : 0);
+    done = found->end;
+    if (token.rstrip) {
+      if (blanks_end < found->end) blanks_end = found->end + LeadingWhiteSpace(after);
+      done = blanks_end;
+    }
   }
   if (done < text.size()) stretches.push_back({text.substr(done), std::nullopt});
   return stretches;

@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "core/base/excerpt.h"
 #include "core/text/json_part.h"
 
 namespace quantd {
@@ -15,7 +16,7 @@ absl::Status CheckType(const Json& model, absl::string_view file) {
   if (!model.is_object()) return TokenizerMalformed(file, "'model' must be an object");
   const Json& type = MemberOrNull(model, "type");
   if (type == "BPE" || (type.is_null() && MemberOrNull(model, "merges").is_array())) return absl::OkStatus();
-  return TokenizerUnsupported(file, absl::StrCat("model type ", type.dump().substr(0, 40)));
+  return TokenizerUnsupported(file, absl::StrCat("model type ", Excerpt(type.dump())));
 }
 
 absl::Status CheckRefusedFields(const Json& model, absl::string_view file) {
@@ -36,7 +37,8 @@ absl::Status ReadVocabulary(const Json& model, BpeDescription* description) {
   description->vocabulary.reserve(vocabulary.size());
   for (const auto& [token, id] : vocabulary.items()) {
     if (!id.is_number_integer() || (id.is_number_unsigned() && id.get<uint64_t>() > INT64_MAX)) {
-      return TokenizerMalformed(description->file, absl::StrCat("the id of token '", token, "' must be an integer"));
+      return TokenizerMalformed(description->file,
+                                absl::StrCat("the id of token '", Excerpt(token), "' must be an integer"));
     }
     description->vocabulary.emplace_back(token, id.get<int64_t>());
   }

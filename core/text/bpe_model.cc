@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "core/text/byte_alphabet.h"
 #include "core/text/utf8.h"
 
 namespace quantd {
@@ -112,8 +113,11 @@ int32_t BpeModel::SymbolOf(absl::string_view character, char32_t code_point) con
   return found == character_symbols_.end() ? -1 : found->second;
 }
 
+// `character` as the text spells it; where that is raw bytes, the fallback still takes the spelling apart.
 bool BpeModel::AddFallbackBytes(absl::string_view character, std::vector<int32_t>* symbols) const {
   if (byte_tokens_.empty()) return false;
+  std::string spelled;
+  if (raw_bytes_) character = spelled = SpellBytes(character);
   const auto token_of = [this](char byte) { return byte_tokens_[static_cast<uint8_t>(byte)]; };
   if (std::any_of(character.begin(), character.end(), [&](char byte) { return token_of(byte) < 0; })) return false;
   for (const char byte : character) symbols->push_back(token_of(byte));

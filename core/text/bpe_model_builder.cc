@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "core/base/excerpt.h"
 #include "core/base/status.h"
 #include "core/text/bpe_model.h"
 #include "core/text/byte_alphabet.h"
@@ -36,11 +37,13 @@ class BpeModelBuilder {
     if (description_.vocabulary.empty()) return Malformed("the vocabulary is empty");
     for (const auto& [token, id] : description_.vocabulary) {
       if (id < 0 || id > kMaxTokenId) {
-        return Malformed(absl::StrFormat("token '%s' has id %d, outside 0..%d", token, id, kMaxTokenId));
+        return Malformed(absl::StrFormat("token '%s' has id %d, outside 0..%d", Excerpt(token), id, kMaxTokenId));
       }
       const int32_t token_id = static_cast<int32_t>(id);
       const auto [other, is_new] = model_.tokens_.emplace(token_id, token);
-      if (!is_new) return Malformed(absl::StrFormat("tokens '%s' and '%s' share id %d", other->second, token, id));
+      if (!is_new)
+        return Malformed(
+            absl::StrFormat("tokens '%s' and '%s' share id %d", Excerpt(other->second), Excerpt(token), id));
       model_.ids_.emplace(token, token_id);
       model_.largest_id_ = std::max(model_.largest_id_, token_id);
       AddSymbol(token, token_id);
@@ -66,7 +69,7 @@ class BpeModelBuilder {
     if (!description_.unknown_token.has_value()) return absl::OkStatus();
     model_.unknown_id_ = model_.IdOf(*description_.unknown_token);
     if (model_.unknown_id_.has_value()) return absl::OkStatus();
-    return Malformed(absl::StrFormat("unk_token '%s' is not in the vocabulary", *description_.unknown_token));
+    return Malformed(absl::StrFormat("unk_token '%s' is not in the vocabulary", Excerpt(*description_.unknown_token)));
   }
 
   void AddByteTokens() {
@@ -89,8 +92,8 @@ class BpeModelBuilder {
       for (size_t i = 0; i < 3; ++i) {
         const std::optional<int32_t> id = model_.IdOf(tokens[i]);
         if (!id.has_value()) {
-          return Malformed(
-              absl::StrFormat("merge %d ('%s' + '%s'): '%s' is not in the vocabulary", rank, left, right, tokens[i]));
+          return Malformed(absl::StrFormat("merge %d ('%s' + '%s'): '%s' is not in the vocabulary", rank, Excerpt(left),
+                                           Excerpt(right), Excerpt(tokens[i])));
         }
         ids[i] = *id;
       }

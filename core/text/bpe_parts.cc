@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "core/base/excerpt.h"
 #include "core/base/logging.h"
 #include "core/text/bpe_description.h"
 #include "core/text/json_part.h"
@@ -14,16 +15,26 @@
 namespace quantd {
 namespace {
 
+// The tree that finds them takes about 100 bytes for each.
+constexpr size_t kMaxAddedBytes = size_t{4} << 20;
+
 absl::StatusOr<std::vector<AddedToken>> ReadAddedTokens(const Json& document, const std::string& file) {
   std::vector<AddedToken> tokens;
   const Json& listed = MemberOrNull(document, "added_tokens");
   if (listed.is_null()) return tokens;
   if (!listed.is_array()) return TokenizerMalformed(file, "'added_tokens' must be a list");
+  size_t content_bytes = 0;
   for (const Json& entry : listed) {
     absl::StatusOr<int64_t> id = JsonInt(entry, "id", absl::StrCat(file, ": added_tokens"));
     if (!id.ok()) return TokenizerMalformed(file, id.status().message());
     ASSIGN_OR_RETURN(AddedToken token, AddedTokenFromJson(entry, *id, file));
+    content_bytes += token.content.size();
     tokens.push_back(std::move(token));
+    if (content_bytes > kMaxAddedBytes) {
+      return TokenizerMalformed(file, absl::StrFormat("'added_tokens' has more than %d bytes of texts; larger "
+                                                      "vocabularies belong into 'model.vocab'",
+                                                      kMaxAddedBytes));
+    }
   }
   return tokens;
 }
@@ -35,11 +46,11 @@ absl::Status CheckAgainstVocabulary(const AddedToken& token, const BpeParts& par
   const std::string* same_id = parts.TokenOf(token.id);
   if (same_text.has_value() && *same_text != token.id) {
     return TokenizerMalformed(parts.source, absl::StrFormat("added token '%s' has id %d, in the vocabulary %d",
-                                                            token.content, token.id, *same_text));
+                                                            Excerpt(token.content), token.id, *same_text));
   }
   if (same_id != nullptr && *same_id != token.content) {
-    return TokenizerMalformed(parts.source,
-                              absl::StrFormat("tokens '%s' and '%s' share id %d", token.content, *same_id, token.id));
+    return TokenizerMalformed(parts.source, absl::StrFormat("tokens '%s' and '%s' share id %d", Excerpt(token.content),
+                                                            Excerpt(*same_id), token.id));
   }
   return absl::OkStatus();
 }

@@ -11,6 +11,7 @@ namespace {
 
 constexpr int64_t kMaxSequences = 1 << 20;
 constexpr int64_t kMaxLength = 1 << 20;
+constexpr int64_t kMaxTokens = 1 << 27;  // of all sequences: half a gigabyte of ids
 
 absl::Status CheckOptions(const CalibrationOptions& options) {
   const int64_t shortest = options.bos ? 2 : 1;
@@ -23,6 +24,12 @@ absl::Status CheckOptions(const CalibrationOptions& options) {
     return WithField(InvalidInput("CALIBRATION_OUT_OF_RANGE", absl::StrFormat("calibration: length %d; from %d to %d",
                                                                               options.length, shortest, kMaxLength)),
                      "length");
+  }
+  if (options.sequences * options.length > kMaxTokens) {
+    return WithField(InvalidInput("CALIBRATION_OUT_OF_RANGE",
+                                  absl::StrFormat("calibration: %d sequences of %d tokens; at most %d tokens together",
+                                                  options.sequences, options.length, kMaxTokens)),
+                     "sequences");
   }
   return absl::OkStatus();
 }

@@ -17,6 +17,9 @@
 namespace quantd {
 namespace {
 
+// The whole document is held parsed, at up to thirty times its size. JSON lines are parsed one by one.
+constexpr uint64_t kMaxJsonListBytes = uint64_t{64} << 20;
+
 absl::Status Malformed(const std::string& path, absl::string_view place, absl::string_view problem) {
   return InvalidInput("JSONL_MALFORMED", absl::StrFormat("%s: %s: %s", path, place, problem));
 }
@@ -47,7 +50,12 @@ absl::Status ReadJsonLines(absl::string_view bytes, Corpus* corpus) {
 }
 
 absl::Status ReadJsonList(absl::string_view bytes, Corpus* corpus) {
-  const absl::StatusOr<Json> list = ParseJson(bytes, "the file", kMaxTextBytes);
+  const absl::StatusOr<Json> list = ParseJson(bytes, "the file", kMaxJsonListBytes);
+  if (ReasonOf(list.status()) == "JSON_TOO_LARGE") {
+    return InvalidInput("FILE_TOO_LARGE", absl::StrFormat("%s: %d bytes; a .json list may have %d, give the texts as "
+                                                          ".jsonl or plain text instead",
+                                                          corpus->path, bytes.size(), kMaxJsonListBytes));
+  }
   if (!list.ok()) return Malformed(corpus->path, "JSON", list.status().message());
   if (!list->is_array()) return Malformed(corpus->path, "JSON", "must be a list of texts");
   for (const Json& entry : *list) {

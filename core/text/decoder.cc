@@ -98,7 +98,7 @@ struct DecoderFactories {
     const Json& pattern = MemberOrNull(*part.json, "pattern");
     if (!MemberOrNull(pattern, "Regex").is_null()) return TokenizerUnsupported(part.what, "a regular expression");
     ASSIGN_OR_RETURN(const std::string from, JsonString(pattern, "String", part.what));
-    ASSIGN_OR_RETURN(const std::string to, JsonString(*part.json, "content", part.what));
+    ASSIGN_OR_RETURN(const std::string to, InsertedText(part, "content"));
     if (from.empty()) return TokenizerMalformed(part.what, "the pattern is empty");
     return [from, to](std::vector<std::string>* tokens) {
       for (std::string& token : *tokens) token = absl::StrReplaceAll(token, {{from, to}});
@@ -118,11 +118,10 @@ struct DecoderFactories {
 
   // The replacement is a blank; in the first token it is nothing, since encoding put it there.
   static absl::StatusOr<Step> Metaspace(const JsonPart& part) {
-    ASSIGN_OR_RETURN(const std::string mark, JsonStringOr(*part.json, "replacement", "\u2581", part.what));
+    ASSIGN_OR_RETURN(const std::string mark, CharacterOr(part, "replacement", "\u2581"));
     ASSIGN_OR_RETURN(const bool prefix, JsonBoolOr(*part.json, "add_prefix_space", true, part.what));
     ASSIGN_OR_RETURN(const std::string scheme,
                      JsonStringOr(*part.json, "prepend_scheme", prefix ? "always" : "never", part.what));
-    if (mark.empty()) return TokenizerMalformed(part.what, "'replacement' is empty");
     const std::string at_start = scheme == "never" ? " " : "";
     return [mark, at_start](std::vector<std::string>* tokens) {
       for (size_t i = 0; i < tokens->size(); ++i) {
@@ -150,10 +149,29 @@ const Factory* FindFactory(absl::string_view type) {
   return nullptr;
 }
 
+constexpr size_t kMaxGrowth = 64;
+
+size_t SizeOf(const Json& text) {
+  return text.is_string() ? text.get_ref<const std::string&>().size() : 0;
+}
+
+// Replacements that each make a token longer multiply.
+absl::Status CheckGrowth(const std::vector<JsonPart>& parts, absl::string_view file) {
+  size_t growth = 1;
+  for (const JsonPart& part : parts) {
+    const size_t from = SizeOf(MemberOrNull(MemberOrNull(*part.json, "pattern"), "String"));
+    const size_t to = SizeOf(MemberOrNull(*part.json, "content"));
+    if (part.type == "Replace" && from > 0 && from < to) growth *= (to + from - 1) / from;
+    if (growth > kMaxGrowth) return TokenizerUnsupported(file, "a decoder whose replacements make a text much longer");
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::StatusOr<Decoder> Decoder::FromJson(const Json& document, absl::string_view file) {
   ASSIGN_OR_RETURN(const std::vector<JsonPart> parts, FlattenPart(document, {"decoder", "decoders"}, file));
+  RETURN_IF_ERROR(CheckGrowth(parts, file));
   Decoder decoder;
   for (const JsonPart& part : parts) {
     const Factory* factory = FindFactory(part.type);

@@ -31,6 +31,14 @@ struct JsonPartName {
 // TOKENIZER_MALFORMED.
 absl::StatusOr<std::vector<JsonPart>> FlattenPart(const Json& document, JsonPartName name, absl::string_view file);
 
+// What a step puts into the text ("content", "prepend"): at most kMaxInsertedBytes, so that a text cannot be blown up.
+// TOKENIZER_MALFORMED, TOKENIZER_UNSUPPORTED.
+inline constexpr size_t kMaxInsertedBytes = 64;
+absl::StatusOr<std::string> InsertedText(const JsonPart& part, absl::string_view key);
+
+// One character, `fallback` when the key is absent or null. TOKENIZER_MALFORMED.
+absl::StatusOr<std::string> CharacterOr(const JsonPart& part, absl::string_view key, absl::string_view fallback);
+
 // document[name], or null when it is absent.
 const Json& MemberOrNull(const Json& document, absl::string_view name);
 

@@ -1,11 +1,14 @@
 #include "core/text/normalizer.h"
 
+#include <algorithm>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "core/text/json_part.h"
+#include "core/text/text_check.h"
 #include "core/text/text_pattern.h"
 #include "core/text/unicode_classes.h"
 #include "core/text/unicode_normalization.h"
@@ -16,13 +19,13 @@ struct NormalizerFactories {
   using Step = Normalizer::Step;
 
   static absl::StatusOr<Step> Prepend(const JsonPart& part) {
-    ASSIGN_OR_RETURN(const std::string prefix, JsonString(*part.json, "prepend", part.what));
+    ASSIGN_OR_RETURN(const std::string prefix, InsertedText(part, "prepend"));
     return [prefix](std::string text, RegexScratch*) { return text.empty() ? text : absl::StrCat(prefix, text); };
   }
 
   static absl::StatusOr<Step> Replace(const JsonPart& part) {
     ASSIGN_OR_RETURN(TextPattern pattern, TextPattern::FromJson(MemberOrNull(*part.json, "pattern"), part.what));
-    ASSIGN_OR_RETURN(const std::string content, JsonString(*part.json, "content", part.what));
+    ASSIGN_OR_RETURN(const std::string content, InsertedText(part, "content"));
     const auto shared = std::make_shared<const TextPattern>(std::move(pattern));
     return [shared, content](const std::string& text, RegexScratch* scratch) {
       return shared->ReplaceAll(text, content, scratch);
@@ -60,6 +63,9 @@ constexpr Factory kFactories[] = {{"Prepend", &NormalizerFactories::Prepend},
                                   {"NFC", &NormalizerFactories::Nfc},
                                   {"NFD", &NormalizerFactories::Nfd}};
 
+// Canonical decomposition makes at most 3 times as many bytes (Unicode Standard Annex 15).
+constexpr size_t kMaxGrowth = 64;
+
 const Factory* FindFactory(absl::string_view type) {
   for (const Factory& factory : kFactories) {
     if (factory.type == type) return &factory;
@@ -85,6 +91,9 @@ absl::StatusOr<std::string> Normalizer::Normalize(absl::string_view text, RegexS
   std::string result(text);
   for (const Step& step : steps_) {
     ASSIGN_OR_RETURN(result, step(std::move(result), scratch));
+    if (result.size() <= std::min(kMaxGrowth * (text.size() + kMaxInsertedBytes), kMaxTextBytes)) continue;
+    return InvalidInput("TEXT_TOO_LARGE", absl::StrFormat("the tokenizer's normalizer makes %d bytes of a text of %d",
+                                                          result.size(), text.size()));
   }
   return result;
 }

@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "absl/strings/str_cat.h"
+#include "core/base/excerpt.h"
 #include "core/text/bpe_model.h"
 #include "core/text/json_part.h"
 
@@ -14,11 +15,11 @@ absl::Status AppendSpecialToken(const JsonPart& part, const Json& piece, std::ve
   ASSIGN_OR_RETURN(const std::string name, JsonString(piece, "id", part.what));
   const Json& listed = MemberOrNull(MemberOrNull(MemberOrNull(*part.json, "special_tokens"), name), "ids");
   if (!listed.is_array()) {
-    return TokenizerMalformed(part.what, absl::StrCat("special_tokens has no ids for '", name, "'"));
+    return TokenizerMalformed(part.what, absl::StrCat("special_tokens has no ids for '", Excerpt(name), "'"));
   }
   for (const Json& id : listed) {
     if (!id.is_number_unsigned() || id.get<uint64_t>() > static_cast<uint64_t>(kMaxTokenId)) {
-      return TokenizerMalformed(part.what, absl::StrCat("'", name, "' has an id that is no token id"));
+      return TokenizerMalformed(part.what, absl::StrCat("'", Excerpt(name), "' has an id that is no token id"));
     }
     ids->push_back(id.get<int32_t>());
   }

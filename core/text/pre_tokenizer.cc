@@ -1,5 +1,6 @@
 #include "core/text/pre_tokenizer.h"
 
+#include <algorithm>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <utility>
@@ -90,7 +91,7 @@ struct PreTokenizerFactories {
   }
 
   static absl::StatusOr<Step> CharDelimiterSplit(const JsonPart& part, bool) {
-    ASSIGN_OR_RETURN(const std::string delimiter, JsonString(*part.json, "delimiter", part.what));
+    ASSIGN_OR_RETURN(const std::string delimiter, CharacterOr(part, "delimiter", ""));
     const Json pattern = {{"String", delimiter}};
     ASSIGN_OR_RETURN(TextPattern literal, TextPattern::FromJson(pattern, part.what));
     return SplitStep(std::move(literal), {SplitBehavior::kRemoved});
@@ -127,12 +128,11 @@ struct PreTokenizerFactories {
   // Old files have add_prefix_space in place of prepend_scheme.
   static absl::StatusOr<MetaspaceOptions> ReadMetaspace(const JsonPart& part) {
     MetaspaceOptions options;
-    ASSIGN_OR_RETURN(options.replacement, JsonStringOr(*part.json, "replacement", "\u2581", part.what));
+    ASSIGN_OR_RETURN(options.replacement, CharacterOr(part, "replacement", "\u2581"));
     ASSIGN_OR_RETURN(const bool prefix, JsonBoolOr(*part.json, "add_prefix_space", true, part.what));
     ASSIGN_OR_RETURN(options.prepend_scheme,
                      JsonStringOr(*part.json, "prepend_scheme", prefix ? "always" : "never", part.what));
     ASSIGN_OR_RETURN(options.split, JsonBoolOr(*part.json, "split", true, part.what));
-    if (options.replacement.empty()) return TokenizerMalformed(part.what, "'replacement' is empty");
     const std::string& scheme = options.prepend_scheme;
     if (scheme != "always" && scheme != "first" && scheme != "never") {
       return TokenizerUnsupported(part.what, absl::StrCat("prepend_scheme '", scheme, "'"));
@@ -183,10 +183,18 @@ const Factory* FindFactory(absl::string_view type) {
   return nullptr;
 }
 
+// A second one would spell the spelling of the first, and each spelling may double the text.
+absl::Status CheckByteLevelOnce(const std::vector<JsonPart>& parts, absl::string_view file) {
+  const auto is_byte_level = [](const JsonPart& part) { return part.type == "ByteLevel"; };
+  if (std::count_if(parts.begin(), parts.end(), is_byte_level) <= 1) return absl::OkStatus();
+  return TokenizerUnsupported(file, "pre_tokenizer 'ByteLevel' after 'ByteLevel'");
+}
+
 }  // namespace
 
 absl::StatusOr<PreTokenizer> PreTokenizer::FromJson(const Json& document, absl::string_view file) {
   ASSIGN_OR_RETURN(const std::vector<JsonPart> parts, FlattenPart(document, {"pre_tokenizer", "pretokenizers"}, file));
+  RETURN_IF_ERROR(CheckByteLevelOnce(parts, file));
   PreTokenizer result;
   for (size_t i = 0; i < parts.size(); ++i) {
     const Factory* factory = FindFactory(parts[i].type);

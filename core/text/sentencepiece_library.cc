@@ -27,9 +27,14 @@ std::unique_ptr<const SentencePieceLibrary> SentencePieceLibrary::Load(const std
 }
 
 bool SentencePieceLibrary::Encode(std::string_view text, std::vector<int>* ids, std::string* error) const {
-  const auto status = parts_->processor.Encode(text, ids);
-  if (!status.ok()) *error = status.ToString();
-  return status.ok();
+  try {
+    const auto status = parts_->processor.Encode(text, ids);
+    if (!status.ok()) *error = status.ToString();
+    return status.ok();
+  } catch (const std::exception& exception) {
+    *error = exception.what();
+    return false;
+  }
 }
 
 std::string SentencePieceLibrary::Decode(const std::vector<int>& ids) const {

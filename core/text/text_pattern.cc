@@ -4,6 +4,9 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "core/base/excerpt.h"
+#include "core/text/text_check.h"
 
 namespace quantd {
 
@@ -18,7 +21,8 @@ absl::StatusOr<TextPattern> TextPattern::FromJson(const Json& pattern, absl::str
     return result;
   }
   if (pattern.begin().key() != "String") {
-    return InvalidInput("TOKENIZER_UNSUPPORTED", absl::StrCat(what, ": pattern kind '", pattern.begin().key(), "'"));
+    return InvalidInput("TOKENIZER_UNSUPPORTED",
+                        absl::StrCat(what, ": pattern kind '", Excerpt(pattern.begin().key()), "'"));
   }
   TextPattern result;
   result.literal_ = text;
@@ -41,6 +45,11 @@ absl::StatusOr<std::string> TextPattern::ReplaceAll(absl::string_view text, absl
                                                     RegexScratch* scratch) const {
   std::vector<Match> matches;
   RETURN_IF_ERROR(FindAll(text, scratch, &matches));
+  if (matches.size() * content.size() > kMaxTextBytes) {  // neither factor reaches 2^32
+    return InvalidInput("TEXT_TOO_LARGE",
+                        absl::StrFormat("replacing %d matches by %d bytes each makes a text too large", matches.size(),
+                                        content.size()));
+  }
   std::string out;
   out.reserve(text.size() + matches.size() * content.size());
   size_t position = 0;

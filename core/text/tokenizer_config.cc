@@ -4,6 +4,7 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "core/base/excerpt.h"
 #include "core/base/file_system.h"
 #include "core/text/json_part.h"
 
@@ -46,7 +47,8 @@ absl::Status ReadAddedTokens(const Json& document, TokenizerConfig* config) {
   for (const auto& [key, entry] : listed.items()) {
     int64_t id = -1;
     if (!absl::SimpleAtoi(key, &id)) {
-      return TokenizerMalformed(config->file, absl::StrCat("added_tokens_decoder: '", key, "' is no token id"));
+      return TokenizerMalformed(config->file,
+                                absl::StrCat("added_tokens_decoder: '", Excerpt(key), "' is no token id"));
     }
     ASSIGN_OR_RETURN(AddedToken token, AddedTokenFromJson(entry, id, config->file));
     config->added_tokens.push_back(std::move(token));

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "absl/strings/ascii.h"
 #include "core/text/regex.h"
 #include "core/text/utf8.h"
 
@@ -15,8 +16,10 @@ size_t LastCharacterBegin(absl::string_view text) {
   return begin;
 }
 
-// Asked for around a found single-word token only, so a pattern matched on one character is fast enough.
+// Asked for around a found single-word token only, so a pattern matched on one character is fast enough where the
+// character is not ASCII.
 bool IsWordCharacter(absl::string_view character) {
+  if (character.size() == 1) return absl::ascii_isalnum(static_cast<unsigned char>(character[0])) || character == "_";
   static const absl::StatusOr<Regex> kWord = Regex::Compile("[\\w\\u200C\\u200D]");
   RegexScratch scratch;
   std::vector<Match> matches;

@@ -2,14 +2,17 @@
 //
 // The two are turned into the tokenizer.json document that means the same, so that there is one way of encoding.
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <set>
 
 #include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "core/base/file_system.h"
 #include "core/text/bpe_tokenizer.h"
 #include "core/text/json_part.h"
 #include "core/text/tokenizer_files.h"
+#include "core/text/utf8.h"
 
 namespace quantd {
 namespace {
@@ -19,6 +22,9 @@ constexpr const char* kGpt2EndOfText = "<|endoftext|>";
 absl::StatusOr<Json> ReadMergesText(const std::string& path) {
   absl::StatusOr<std::string> text = RealFileSystem().ReadFile(path, kMaxJsonBytes);
   if (!text.ok()) return AsTokenizerError(text.status());
+  if (const std::optional<size_t> invalid = FirstInvalidUtf8(*text)) {
+    return TokenizerMalformed(path, absl::StrCat("byte ", *invalid, " is not UTF-8"));
+  }
   Json merges = Json::array();
   for (absl::string_view line : absl::StrSplit(*text, '\n')) {
     if (absl::EndsWith(line, "\r")) line.remove_suffix(1);
