@@ -14,7 +14,7 @@ struct JobFilter {
   std::string model;
 };
 
-// "state = QUEUED OR RUNNING AND recipe = gptq"; OR binds tighter than AND. "" for every job.
+// For example: state = QUEUED OR RUNNING AND recipe = "gptq". OR binds tighter than AND. Empty for every job.
 std::string FilterText(const JobFilter& filter);
 
 }  // namespace quantd

@@ -12,18 +12,21 @@ namespace quantd {
 namespace {
 
 using OnChange = std::function<void(const v1::QuantJob&)>;
+using GetJob = std::function<absl::StatusOr<v1::QuantJob>()>;
 
 class Watcher {
  public:
-  Watcher(v1::QuantService::StubInterface& stub, std::string server, const WatchOptions& options, OnChange on_change)
-      : stub_(stub), server_(std::move(server)), reconnect_(options.longest_outage), on_change_(std::move(on_change)) {
+  Watcher(v1::QuantService::StubInterface& stub, std::string server, const WatchOptions& options)
+      : stub_(stub), server_(std::move(server)), reconnect_(options.longest_outage) {
     request_.set_from_revision(options.from_revision);
   }
 
-  absl::StatusOr<v1::QuantJob> Run(const std::string& name) {
+  absl::StatusOr<v1::QuantJob> Run(const std::string& name, const GetJob& get, const OnChange& on_change) {
     request_.set_name(name);
+    on_change_ = on_change;
     for (;;) {
       const absl::Status status = ReadStream();
+      if (status.ok() && !IsTerminal(job_.state())) LookOnce(get);
       if (IsTerminal(job_.state())) return job_;
       if (!reconnect_.WaitAfter(status)) return status.ok() ? EndedEarly() : status;
     }
@@ -36,6 +39,12 @@ class Watcher {
     v1::WatchQuantJobResponse response;
     while (reader->Read(&response)) Take(response.job());
     return FromRpcStatus(reader->Finish(), server_);
+  }
+
+  // A stream that ended well had nothing to tell after the last revision: the job may have been terminal then already.
+  void LookOnce(const GetJob& get) {
+    const absl::StatusOr<v1::QuantJob> job = get();
+    if (job.ok() && IsTerminal(job->state())) Take(*job);
   }
 
   // A resumed stream may begin with the state that is known already: that is no change.
@@ -66,7 +75,9 @@ class Watcher {
 absl::StatusOr<v1::QuantJob> QuantdClient::Watch(absl::string_view job, const WatchOptions& options,
                                                  const OnChange& on_change) {
   ASSIGN_OR_RETURN(const std::string name, JobName(job));
-  return Watcher(*connection_->stub, connection_->server, options, on_change).Run(name);
+  return Watcher(*connection_->stub, connection_->server, options)
+      .Run(
+          name, [&] { return Get(name); }, on_change);
 }
 
 }  // namespace quantd

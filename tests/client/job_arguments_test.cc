@@ -202,8 +202,8 @@ TEST(Specs, BadJobFilesAreNamed) {
 TEST(Filters, TermsAreJoined) {
   EXPECT_EQ(FilterText({}), "");
   EXPECT_EQ(FilterText({.states = {"QUEUED", "running"}, .recipe = "gptq", .model = "team/tiny"}),
-            "state = QUEUED OR RUNNING AND recipe = gptq AND model = team/tiny");
-  EXPECT_EQ(FilterText({.states = {}, .recipe = "rtn", .model = ""}), "recipe = rtn");
+            "state = QUEUED OR RUNNING AND recipe = \"gptq\" AND model = \"team/tiny\"");
+  EXPECT_EQ(FilterText({.states = {}, .recipe = "rtn", .model = ""}), "recipe = \"rtn\"");
 }
 
 }  // namespace

@@ -120,7 +120,7 @@ TEST_F(QuantctlTest, ListShowsOnePageOrAll) {
   const Outcome page = Run("list --page-size 2 --ids --state queued --recipe gptq");
   EXPECT_EQ(page.out, "a\nb\n");
   EXPECT_THAT(page.err, HasSubstr("--all"));
-  EXPECT_EQ(service().listed.back().filter(), "state = QUEUED AND recipe = gptq");
+  EXPECT_EQ(service().listed.back().filter(), "state = QUEUED AND recipe = \"gptq\"");
   EXPECT_EQ(Run("list --page-size 2 --ids --all").out, "a\nb\nc\n");
 }
 

@@ -82,6 +82,15 @@ TEST(Watch, OtherErrorsEndItAtOnce) {
   EXPECT_EQ(server.service().watched.size(), 1u);
 }
 
+// With the last revision known the server has nothing to tell.
+TEST(Watch, JobThatHasEndedAlreadyIsLookedUp) {
+  FakeServer server;
+  server.service().jobs[kName] = At(v1::QuantJob::SUCCEEDED, 9);
+  server.service().watches = {{.jobs = {}, .end = grpc::Status::OK}};
+  ASSERT_OK_AND_ASSIGN(const v1::QuantJob job, server.Client().Watch("j1", {.from_revision = 9}, nullptr));
+  EXPECT_EQ(job.state(), v1::QuantJob::SUCCEEDED);
+}
+
 TEST(Watch, UnknownStatesAreNotTerminal) {
   FakeServer server;
   server.service().watches = {{.jobs = {At(static_cast<v1::QuantJob::State>(42), 2), At(v1::QuantJob::REJECTED, 3)}}};
