@@ -1,12 +1,9 @@
-// Accumulating second moments of inputs against one ssyrk of the same shape in the same run.
-//   of_ssyrk      share of that rate reached; checks of the inputs and f64 sums included
-//   gmadd_per_s   multiply-adds a second, in 10^9, of the upper triangle
-#include <benchmark/benchmark.h>
-
+// Accumulating second moments of inputs against one ssyrk of the same shape in the same run; checks of the inputs and
+// the sums in f64 are included.
 #include <nlohmann/json.hpp>
 
 #include "core/quant/sensitivity.h"
-#include "tests/bench/sgemm_rate.h"
+#include "tests/bench/share_of_rate.h"
 
 namespace quantd::bench {
 namespace {
@@ -18,19 +15,16 @@ SitePlan PlanFor(int64_t features) {
 
 // Arguments: features, tokens of a sequence.
 void BM_AddInputs(benchmark::State& state) {
-  static const auto* const kContext = ExecutionContext::Create({}).value().release();
   const int64_t features = state.range(0);
   Matrix inputs(state.range(1), features);
   FillRandom(inputs, 5);
-  const double rate = SsyrkRate(*kContext, inputs);
   const auto sensitivity = MakeSensitivity(PlanFor(features)).value();
-  for (auto _ : state) {
-    if (!sensitivity->AddInputs(*kContext, inputs.view()).ok()) state.SkipWithError("inputs refused");
-  }
+  const auto add = [&] {
+    if (!sensitivity->AddInputs(BenchContext(), inputs.view()).ok()) state.SkipWithError("inputs refused");
+  };
+  add();  // the first one also meets untouched memory
   const double multiply_adds = static_cast<double>(inputs.rows()) * features * features / 2;
-  const double done = multiply_adds * static_cast<double>(state.iterations());
-  state.counters["gmadd_per_s"] = benchmark::Counter(done / 1e9, benchmark::Counter::kIsRate);
-  state.counters["of_ssyrk"] = benchmark::Counter(done / rate, benchmark::Counter::kIsRate);
+  RunAgainst(state, {"share_of_ssyrk_rate", multiply_adds, [&] { return SsyrkRate(BenchContext(), inputs); }}, add);
 }
 
 BENCHMARK(BM_AddInputs)
@@ -39,6 +33,7 @@ BENCHMARK(BM_AddInputs)
     ->Args({2048, 512})
     ->Args({2048, 2048})
     ->Args({4096, 2048})
+    ->Iterations(7)
     ->UseRealTime()
     ->Unit(benchmark::kMillisecond);
 

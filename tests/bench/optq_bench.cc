@@ -1,9 +1,8 @@
-// OPTQ on one layer against its arithmetic bound: its multiply-adds at the sgemm rate of the same run.
-//   of_bound      share of the bound reached (1 is perfect)
-//   gmadd_per_s   multiply-adds a second, in 10^9
-// factor: damping and inverse Cholesky factor, n^3 / 3. sweep: rows * n^2 / 2. solve: both, and cutting and packing.
-#include <benchmark/benchmark.h>
-
+// OPTQ on one square layer, 4 bit in groups of 128, against its arithmetic bound: its multiply-adds at the sgemm rate
+// of the same run.
+//   solve    all of it: factor n^3 / 3, sweep n^3 / 2, cutting and packing
+//   factor   damping and inverse Cholesky factor
+//   sweep    rounding columns and repaying their errors
 #include <cmath>
 #include <nlohmann/json.hpp>
 
@@ -11,7 +10,7 @@
 #include "core/quant/optq_factor.h"
 #include "core/quant/optq_sweep.h"
 #include "core/quant/solver.h"
-#include "tests/bench/sgemm_rate.h"
+#include "tests/bench/share_of_rate.h"
 
 namespace quantd::bench {
 namespace {
@@ -30,69 +29,61 @@ struct Layer {
   Matrix hessian;
 };
 
-Parameters ParametersFor(const Json& overrides) { return MakeRecipe("gptq", overrides, {}).value().parameters; }
-
-void Report(benchmark::State& state, double multiply_adds, double bound_rate) {
-  const double per_run = multiply_adds * static_cast<double>(state.iterations());
-  state.counters["gmadd_per_s"] = benchmark::Counter(per_run / 1e9, benchmark::Counter::kIsRate);
-  state.counters["of_bound"] = benchmark::Counter(per_run / bound_rate, benchmark::Counter::kIsRate);
+Parameters ParametersFor(bool act_order) {
+  const Json overrides = {{"bits", 4}, {"group_size", 128}, {"act_order", act_order}, {"static_groups", act_order}};
+  return MakeRecipe("gptq", overrides, {}).value().parameters;
 }
 
-const ExecutionContext& Context() {
-  static const auto* const kContext = ExecutionContext::Create({}).value().release();
-  return *kContext;
+Baseline ShareOfSgemm(double multiply_adds) {
+  return {"share_of_sgemm_rate", multiply_adds, [] { return SgemmRate(BenchContext()); }};
 }
 
-double BoundRate() {
-  static const double kRate = SgemmRate(Context());
-  return kRate;
+double Cubed(int64_t n) {
+  return static_cast<double>(n) * static_cast<double>(n) * static_cast<double>(n);
 }
 
-void Solve(benchmark::State& state, const Json& overrides) {
-  const int64_t n = state.range(0);
-  const Layer layer(n);
-  const Parameters parameters = ParametersFor(overrides);
+void Solve(benchmark::State& state, bool act_order) {
+  const Layer layer(state.range(0));
+  const Parameters parameters = ParametersFor(act_order);
   const auto grid = MakeGrid(parameters);
   const auto solver = MakeSolver(parameters);
-  const double bound = BoundRate();
-  for (auto _ : state) {
-    const Solution solution = solver->Solve(Context(), *grid, layer.weight.view(), layer.hessian).value();
+  RunAgainst(state, ShareOfSgemm(Cubed(state.range(0)) * (1.0 / 3 + 1.0 / 2)), [&] {
+    const Solution solution = solver->Solve(BenchContext(), *grid, layer.weight.view(), layer.hessian).value();
     benchmark::DoNotOptimize(
-        grid->Assemble(Context(), {solution.codes, solution.values, solution.fits, solution.fit_of_column}));
-  }
-  const double cubed = static_cast<double>(n) * n * n;
-  Report(state, cubed / 3 + cubed / 2, bound);
+        grid->Assemble(BenchContext(), {solution.codes, solution.values, solution.fits, solution.fit_of_column}));
+  });
 }
 
 void BM_OptqSolve(benchmark::State& state) {
-  Solve(state, {{"bits", 4}, {"group_size", 128}, {"act_order", false}, {"static_groups", false}});
+  Solve(state, /*act_order=*/false);
 }
-void BM_OptqSolveActOrder(benchmark::State& state) { Solve(state, {{"bits", 4}, {"group_size", 128}}); }
+void BM_OptqSolveActOrder(benchmark::State& state) {
+  Solve(state, /*act_order=*/true);
+}
 
 void BM_OptqFactor(benchmark::State& state) {
-  const int64_t n = state.range(0);
-  const Layer layer(n);
-  const double bound = BoundRate();
-  for (auto _ : state) benchmark::DoNotOptimize(FactorSensitivity(Context(), layer.hessian, {}).value().damping);
-  Report(state, static_cast<double>(n) * n * n / 3, bound);
+  const Layer layer(state.range(0));
+  RunAgainst(state, ShareOfSgemm(Cubed(state.range(0)) / 3),
+             [&] { benchmark::DoNotOptimize(FactorSensitivity(BenchContext(), layer.hessian, {}).value().damping); });
 }
 
 void BM_OptqSweep(benchmark::State& state) {
-  const int64_t n = state.range(0);
-  const Layer layer(n);
-  const auto grid = MakeGrid(ParametersFor({{"bits", 4}, {"group_size", 128}}));
-  const OptqFactor factor = FactorSensitivity(Context(), layer.hessian, {}).value();
-  const double bound = BoundRate();
-  for (auto _ : state) {
-    benchmark::DoNotOptimize(SweepColumns(Context(), *grid, layer.weight.view(), factor, {}).value().fits.size());
-  }
-  Report(state, static_cast<double>(n) * n * n / 2, bound);
+  const Layer layer(state.range(0));
+  const auto grid = MakeGrid(ParametersFor(/*act_order=*/false));
+  const OptqFactor factor = FactorSensitivity(BenchContext(), layer.hessian, {}).value();
+  RunAgainst(state, ShareOfSgemm(Cubed(state.range(0)) / 2), [&] {
+    benchmark::DoNotOptimize(SweepColumns(BenchContext(), *grid, layer.weight.view(), factor, {}).value().fits.size());
+  });
 }
 
-BENCHMARK(BM_OptqSolve)->Arg(2048)->Arg(4096)->UseRealTime()->Unit(benchmark::kMillisecond);
-BENCHMARK(BM_OptqSolveActOrder)->Arg(2048)->Arg(4096)->UseRealTime()->Unit(benchmark::kMillisecond);
-BENCHMARK(BM_OptqFactor)->Arg(2048)->Arg(4096)->UseRealTime()->Unit(benchmark::kMillisecond);
-BENCHMARK(BM_OptqSweep)->Arg(2048)->Arg(4096)->UseRealTime()->Unit(benchmark::kMillisecond);
+void Configure(benchmark::internal::Benchmark* bench) {
+  bench->ArgName("n")->Arg(2048)->Arg(4096)->Iterations(5)->UseRealTime()->Unit(benchmark::kMillisecond);
+}
+
+BENCHMARK(BM_OptqSolve)->Apply(Configure);
+BENCHMARK(BM_OptqSolveActOrder)->Apply(Configure);
+BENCHMARK(BM_OptqFactor)->Apply(Configure);
+BENCHMARK(BM_OptqSweep)->Apply(Configure);
 
 }  // namespace
 }  // namespace quantd::bench

@@ -5,12 +5,25 @@
 #include <cblas.h>
 
 #include <chrono>
+#include <cstdlib>
 #include <functional>
 
+#include "absl/strings/numbers.h"
 #include "core/compute/execution_context.h"
 #include "core/tensor/matrix.h"
 
 namespace quantd::bench {
+
+// $QUANTD_BENCH_THREADS threads, or all cores of this process. Lives as long as the process.
+inline const ExecutionContext& BenchContext() {
+  static const auto* const kContext = [] {
+    const char* text = std::getenv("QUANTD_BENCH_THREADS");
+    int threads = 0;
+    if (text != nullptr && !absl::SimpleAtoi(text, &threads)) threads = 0;
+    return ExecutionContext::Create({.threads = threads}).value().release();
+  }();
+  return *kContext;
+}
 
 // Fastest of `repeats` calls, in seconds.
 inline double FastestSeconds(int repeats, const std::function<void()>& body) {
