@@ -13,7 +13,7 @@
 
 namespace quantd {
 
-// Working memory of matching. One per thread that encodes; costs a few allocations, so make it once per text.
+// Working memory and time budget of matching. One per thread and text; costs a few allocations.
 class RegexScratch {
  public:
   RegexScratch();
@@ -44,7 +44,8 @@ class Regex {
 
   // Appends the matches in `text` (valid UTF-8), leftmost first, not overlapping; an empty one only where the match
   // before it did not end.
-  // TOKENIZER_REGEX_LIMIT when one match needs more than the fixed number of steps or amount of memory.
+  // TOKENIZER_REGEX_LIMIT when one match needs more than the fixed number of steps or amount of memory, or all matching
+  // since `scratch` was made more processor time than 30 s and 5 s a megabyte.
   absl::Status FindAll(absl::string_view text, RegexScratch* scratch, std::vector<Match>* matches) const;
 
  private:

@@ -9,6 +9,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "core/base/excerpt.h"
 #include "core/base/status.h"
 #include "core/text/utf8.h"
 
@@ -37,6 +38,9 @@ constexpr SetEscape kSetEscapes[] = {
     {'D', R"(\P{Nd})"},          {'w', kWordMembers},
 };
 
+// Where the matcher asks whether to go on: at each place where a match may begin, and in each repetition of a group.
+constexpr absl::string_view kCallout = "(?C1)";
+
 constexpr absl::string_view kGroupOpenings[] = {"(?:", "(?>", "(?=", "(?!", "(?<=", "(?<!", "(?i:"};
 
 constexpr absl::string_view kGeneralCategories[] = {
@@ -57,6 +61,7 @@ class Translator {
   explicit Translator(absl::string_view pattern) : pattern_(pattern) {}
 
   absl::StatusOr<std::string> Run() {
+    absl::StrAppend(&out_, kCallout);
     while (position_ < pattern_.size()) RETURN_IF_ERROR(Next());
     return std::move(out_);
   }
@@ -91,9 +96,9 @@ class Translator {
   }
 
   absl::Status Refuse(absl::string_view construct) const {
-    return InvalidInput(
-        "TOKENIZER_UNSUPPORTED",
-        absl::StrFormat("regular expression '%s': %s at byte %d is not supported", pattern_, construct, position_));
+    return InvalidInput("TOKENIZER_UNSUPPORTED",
+                        absl::StrFormat("regular expression '%s': %s at byte %d is not supported",
+                                        Excerpt(pattern_, 200), construct, position_));
   }
 
   bool Take(absl::string_view text) {
@@ -106,14 +111,14 @@ class Translator {
   absl::Status Group() {
     for (const absl::string_view opening : kGroupOpenings) {
       if (!Take(opening)) continue;
-      absl::StrAppend(&out_, opening);
+      absl::StrAppend(&out_, opening, kCallout);
       return absl::OkStatus();
     }
     if (absl::StartsWith(pattern_.substr(position_), "(?")) {
-      return Refuse(absl::StrCat("group '", pattern_.substr(position_, 4), "'"));
+      return Refuse(absl::StrCat("group '", Excerpt(pattern_.substr(position_), 4), "'"));
     }
     ++position_;
-    out_ += "(?:";
+    absl::StrAppend(&out_, "(?:", kCallout);
     return absl::OkStatus();
   }
 
@@ -148,7 +153,7 @@ class Translator {
     for (const absl::string_view bound : {low, high}) {
       int value = 0;
       if (!bound.empty() && (!absl::SimpleAtoi(bound, &value) || value > kMaxInterval)) {
-        return Refuse(absl::StrCat("interval {", body, "} above ", kMaxInterval));
+        return Refuse(absl::StrCat("interval {", Excerpt(body), "} above ", kMaxInterval));
       }
     }
     const bool exact = comma == absl::string_view::npos;
@@ -228,7 +233,7 @@ class Translator {
     }
     const auto is_letter = [](char c) { return absl::ascii_isalpha(static_cast<unsigned char>(c)) || c == '_'; };
     if (name.empty() || !std::all_of(name.begin(), name.end(), is_letter)) {
-      return Refuse(absl::StrCat("property '", name, "'"));
+      return Refuse(absl::StrCat("property '", Excerpt(name), "'"));
     }
     const bool category =
         std::find(std::begin(kGeneralCategories), std::end(kGeneralCategories), name) != std::end(kGeneralCategories);
@@ -249,7 +254,7 @@ class Translator {
     // Without braces \xHH names a byte, which is a character only below 0x80.
     if (!all_hex || digits.size() > 6 || !absl::SimpleHexAtoi(digits, &value) || value > 0x10FFFF ||
         (value >= 0xD800 && value < 0xE000) || (wanted == 2 && !braced && value >= 0x80)) {
-      return Refuse(absl::StrCat("hexadecimal escape of '", digits, "'"));
+      return Refuse(absl::StrCat("hexadecimal escape of '", Excerpt(digits), "'"));
     }
     *character = value;
     position_ = braced ? end + 1 : end;
