@@ -30,12 +30,18 @@ std::vector<TileRange> UpperTiles(int64_t n) {
 void AddTile(const MatrixView& x, const TileRange& tile, double* sums) {
   // Kept by the thread: a fresh one would be mapped and zeroed by the kernel for every tile.
   static thread_local std::vector<float> product(kTile * kTile);
-  cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, tile.rows, tile.cols, x.rows, 1.0f, x.data + tile.row, x.stride,
-              x.data + tile.col, x.stride, 0.0f, product.data(), kTile);
+  const bool on_diagonal = tile.row == tile.col;
+  if (on_diagonal) {
+    cblas_ssyrk(CblasRowMajor, CblasUpper, CblasTrans, tile.rows, x.rows, 1.0f, x.data + tile.row, x.stride, 0.0f,
+                product.data(), kTile);
+  } else {
+    cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, tile.rows, tile.cols, x.rows, 1.0f, x.data + tile.row,
+                x.stride, x.data + tile.col, x.stride, 0.0f, product.data(), kTile);
+  }
   for (int64_t r = 0; r < tile.rows; ++r) {
     double* sum = sums + (tile.row + r) * x.cols + tile.col;
     const float* row = product.data() + r * kTile;
-    for (int64_t c = 0; c < tile.cols; ++c) sum[c] += static_cast<double>(row[c]);
+    for (int64_t c = on_diagonal ? r : 0; c < tile.cols; ++c) sum[c] += static_cast<double>(row[c]);
   }
 }
 
