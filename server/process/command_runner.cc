@@ -1,7 +1,6 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <sys/pidfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -59,7 +58,7 @@ class Pipe {
 class RunningCommand {
  public:
   RunningCommand(pid_t pid, const Pipe& output, const Pipe& errors)
-      : pid_(pid), pidfd_(pidfd_open(pid, 0)), output_(output), errors_(errors) {}
+      : pid_(pid), pidfd_(OpenProcessDescriptor(pid)), output_(output), errors_(errors) {}
   RunningCommand(const RunningCommand&) = delete;
   RunningCommand& operator=(const RunningCommand&) = delete;
   ~RunningCommand() {

@@ -3,7 +3,6 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/eventfd.h>
-#include <sys/pidfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -66,7 +65,7 @@ void LocalWorkers::Start(Worker& worker) {
   const auto pid = StartProcess(worker.command, {});
   if (pid.ok()) {
     worker.pid = *pid;
-    worker.pidfd = pidfd_open(*pid, 0);
+    worker.pidfd = OpenProcessDescriptor(*pid);
     Log(Severity::kInfo, "local_worker_started", {{"pid", absl::StrCat(*pid)}});
     return;
   }

@@ -41,6 +41,9 @@ struct StandardStreams {
   int error = -1;
 };
 
+// A descriptor that polls readable when the child has ended; -1 on failure.
+int OpenProcessDescriptor(pid_t child);
+
 absl::StatusOr<pid_t> StartProcess(const std::vector<std::string>& argv, const StandardStreams& streams);
 
 }  // namespace quantd

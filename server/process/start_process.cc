@@ -2,6 +2,7 @@
 #include <linux/close_range.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -66,6 +67,11 @@ int ExecError(int pipe) {
 }
 
 }  // namespace
+
+// By number: the header of glibc 2.36 declares pidfd_open for C only.
+int OpenProcessDescriptor(pid_t child) {
+  return static_cast<int>(syscall(SYS_pidfd_open, child, 0));
+}
 
 absl::StatusOr<pid_t> StartProcess(const std::vector<std::string>& argv, const StandardStreams& streams) {
   std::vector<char*> arguments;

@@ -1,0 +1,207 @@
+#include "server/daemon/daemon.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "core/base/file_system.h"
+#include "core/base/json.h"
+#include "core/base/logging.h"
+#include "core/base/status.h"
+#include "core/base/thread_pool.h"
+#include "server/api/quant_service.h"
+#include "server/api/worker_service.h"
+#include "server/daemon/grpc_listener.h"
+#include "server/daemon/scrape.h"
+#include "server/daemon/sweeper.h"
+#include "server/metrics/http_endpoint.h"
+#include "server/planner/planner.h"
+#include "server/process/local_workers.h"
+#include "server/store/data_directory.h"
+#include "server/store/sqlite_job_store.h"
+
+namespace quantd {
+namespace {
+
+absl::StatusOr<std::string> RealFolder(absl::string_view flag, const std::string& path) {
+  std::error_code error;
+  const std::filesystem::path real = std::filesystem::canonical(path, error);
+  if (!error && std::filesystem::is_directory(real, error)) return real.string();
+  return InvalidInput("ROOT_MISSING", absl::StrFormat("%s %s: no such folder; create it or name another", flag, path));
+}
+
+absl::Status CheckProgram(const std::string& path, absl::string_view flag) {
+  if (access(path.c_str(), X_OK) == 0) return absl::OkStatus();
+  return ReasonError(absl::StatusCode::kFailedPrecondition, "QUANT_MISSING",
+                     absl::StrFormat("%s: no such program; build it, or %s", path, flag));
+}
+
+class RunningDaemon : public Daemon {
+ public:
+  RunningDaemon(ServerConfig config, std::string executable_dir, DaemonServices services)
+      : config_(std::move(config)), executable_dir_(std::move(executable_dir)), services_(services) {}
+  ~RunningDaemon() override {
+    Shutdown([](absl::Duration) {});
+  }
+
+  absl::Status Initialize() {
+    RETURN_IF_ERROR(CompleteConfig());
+    RETURN_IF_ERROR(OpenStores());
+    RETURN_IF_ERROR(MakeServices());
+    RETURN_IF_ERROR(Listen());
+    StartLocalWorkers();
+    serving_ = true;
+    grpc_->SetServing(true);
+    return WritePortFile();
+  }
+
+  std::string grpc_address() const override { return grpc_->address(); }
+  std::string http_address() const override { return http_->address(); }
+
+  void Shutdown(const std::function<void(absl::Duration)>& wait) override {
+    if (!serving_.exchange(false)) return;
+    grpc_->SetServing(false);
+    wait(absl::Milliseconds(config_.drain_delay_ms));
+    const absl::Duration limit = absl::Milliseconds(config_.drain_limit_ms);
+    scheduler_->Drain();
+    // First the local workers: they give their jobs back through the server.
+    if (local_workers_ != nullptr) local_workers_->Stop(limit);
+    grpc_->Shutdown(limit);
+    sweeper_.reset();
+    if (!config_.port_file.empty()) (void)RealFileSystem().RemoveFile(config_.port_file);
+  }
+
+ private:
+  absl::Status CompleteConfig() {
+    ASSIGN_OR_RETURN(config_.model_root, RealFolder("--model-root", config_.model_root));
+    ASSIGN_OR_RETURN(config_.data_root, RealFolder("--data-root", config_.data_root));
+    quant_path_ = config_.quant.empty() ? JoinPath(executable_dir_, "quant") : config_.quant;
+    RETURN_IF_ERROR(CheckProgram(quant_path_, "name it with --quant"));
+    if (config_.local_workers == 0) return absl::OkStatus();
+    return CheckProgram(JoinPath(executable_dir_, "quant-worker"), "run without --local-workers");
+  }
+
+  absl::Status OpenStores() {
+    ASSIGN_OR_RETURN(DataDirectory directory, DataDirectory::Open(config_.data_dir));
+    directory_ = std::make_unique<DataDirectory>(std::move(directory));
+    ASSIGN_OR_RETURN(config_.data_dir, RealFolder("--data-dir", config_.data_dir));
+    ASSIGN_OR_RETURN(catalogue_, LoadCatalogue(quant_path_, services_.runner));
+    std::vector<std::string> presets;
+    for (const v1::Preset& preset : catalogue_.presets()) presets.push_back(preset.name());
+    metrics_ = std::make_unique<ServiceMetrics>(std::move(presets));
+    const auto on_commit = [this](double seconds) { metrics_->Observe(Metric::kStoreCommitSeconds, seconds); };
+    ASSIGN_OR_RETURN(store_, OpenSqliteJobStore(config_.data_dir, services_.clock, on_commit));
+    ASSIGN_OR_RETURN(artifacts_, OpenDirectoryArtifactStore(RealFileSystem(), config_.data_dir));
+    return absl::OkStatus();
+  }
+
+  absl::Status MakeServices() {
+    scheduler_ = std::make_unique<Scheduler>(
+        SchedulerOptions{.lease = absl::Milliseconds(config_.lease_ms), .max_queued_jobs = config_.max_queued_jobs},
+        SchedulerServices{*store_, *artifacts_, services_.clock, *metrics_});
+    RETURN_IF_ERROR(scheduler_->ExtendLeases());
+    planner_ = NewQuantPlanner({.quant_path = quant_path_,
+                                .model_root = config_.model_root,
+                                .data_root = config_.data_root,
+                                .scratch_dir = JoinPath(config_.data_dir, "plans"),
+                                .timeout = absl::Milliseconds(config_.plan_timeout_ms)},
+                               services_.runner);
+    quant_service_ = std::make_unique<QuantService>(QuantServiceParts{*store_, *artifacts_, *scheduler_, *planner_,
+                                                                      *metrics_, services_.clock, catalogue_,
+                                                                      config_.model_root, config_.data_root});
+    worker_service_ = std::make_unique<WorkerService>(*scheduler_, *artifacts_, *metrics_);
+    return absl::OkStatus();
+  }
+
+  absl::Status Listen() {
+    ASSIGN_OR_RETURN(http_,
+                     HttpEndpoint::Start(config_.http_listen,
+                                         {.metrics =
+                                              [this] {
+                                                return ScrapeMetrics({*store_, *artifacts_, *scheduler_}, *metrics_);
+                                              },
+                                          .readiness = [this] { return Readiness(); }}));
+    ASSIGN_OR_RETURN(grpc_, GrpcListener::Start({.address = config_.listen,
+                                                 .reflection = config_.reflection,
+                                                 .max_threads = static_cast<int>(config_.max_threads)},
+                                                {quant_service_.get(), worker_service_.get()}));
+    sweeper_ = std::make_unique<Sweeper>(absl::Milliseconds(config_.sweep_ms), [this] { Sweep(); });
+    return absl::OkStatus();
+  }
+
+  void Sweep() {
+    if (const absl::Status status = scheduler_->Sweep(); !status.ok()) {
+      Log(Severity::kError, "sweep_failed", {{"reason", ReasonOf(status)}}, status.message());
+    }
+    if (serving_ && !store_->writable()) grpc_->SetServing(false);
+  }
+
+  absl::Status Readiness() {
+    if (!store_->writable()) {
+      return ReasonError(absl::StatusCode::kUnavailable, "STORE_FAILED", "the job database refuses writes; restart");
+    }
+    if (serving_) return absl::OkStatus();
+    return ReasonError(absl::StatusCode::kUnavailable, "NOT_SERVING", "starting or shutting down");
+  }
+
+  void StartLocalWorkers() {
+    const int64_t count = config_.local_workers;
+    const int64_t shared = std::max<int64_t>(1, AvailableCores() / std::max<int64_t>(1, count));
+    const int64_t threads = config_.worker_threads > 0 ? config_.worker_threads : shared;
+    std::vector<std::vector<std::string>> commands;
+    for (int64_t i = 0; i < count; ++i) {
+      commands.push_back({JoinPath(executable_dir_, "quant-worker"), "--server", grpc_->address(), "--model-root",
+                          config_.model_root, "--data-root", config_.data_root, "--scratch-dir",
+                          JoinPath(config_.data_dir, "scratch"), "--worker-id", absl::StrCat("local-", i), "--slots",
+                          "1", "--threads", absl::StrCat(threads)});
+      if (!config_.quant.empty()) commands.back().insert(commands.back().end(), {"--quant", quant_path_});
+    }
+    if (count > 0) local_workers_ = std::make_unique<LocalWorkers>(std::move(commands));
+  }
+
+  absl::Status WritePortFile() {
+    Log(Severity::kInfo, "serving", {{"grpc", grpc_->address()}, {"http", http_->address()}});
+    if (config_.port_file.empty()) return absl::OkStatus();
+    const Json ports = {{"grpc", grpc_->address()}, {"http", http_->address()}};
+    return WriteFileDurably(RealFileSystem(), config_.port_file, JsonText(ports));
+  }
+
+  ServerConfig config_;
+  const std::string executable_dir_;
+  const DaemonServices services_;
+  std::string quant_path_;
+  v1::ListRecipesResponse catalogue_;
+  std::atomic<bool> serving_{false};
+
+  // Destroyed from the last to the first: each uses those above it.
+  std::unique_ptr<DataDirectory> directory_;
+  std::unique_ptr<ServiceMetrics> metrics_;
+  std::unique_ptr<JobStore> store_;
+  std::unique_ptr<ArtifactStore> artifacts_;
+  std::unique_ptr<Scheduler> scheduler_;
+  std::unique_ptr<Planner> planner_;
+  std::unique_ptr<QuantService> quant_service_;
+  std::unique_ptr<WorkerService> worker_service_;
+  std::unique_ptr<HttpEndpoint> http_;
+  std::unique_ptr<GrpcListener> grpc_;
+  std::unique_ptr<Sweeper> sweeper_;
+  std::unique_ptr<LocalWorkers> local_workers_;
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(const ServerConfig& config, const std::string& executable_dir,
+                                                      DaemonServices services) {
+  auto daemon = std::make_unique<RunningDaemon>(config, executable_dir, services);
+  RETURN_IF_ERROR(daemon->Initialize());
+  return std::unique_ptr<Daemon>(std::move(daemon));
+}
+
+}  // namespace quantd
