@@ -12,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "client/job_state.h"
+#include "client/text/error_text.h"
 #include "core/base/checked.h"
 #include "core/base/json.h"
 #include "core/base/status.h"
@@ -107,13 +108,15 @@ absl::StatusOr<std::vector<v1::ArtifactFile>> FilesToDownload(const v1::QuantJob
 absl::Status CheckAgainstManifest(absl::string_view manifest_json, const std::vector<v1::ArtifactFile>& files) {
   const auto digests = DigestsIn(manifest_json);
   if (!digests.ok()) return Disagrees(absl::StrCat("cannot be read: ", digests.status().message()));
-  for (const v1::ArtifactFile& file : files) {
-    if (file.path() == kManifestPath) continue;
-    const auto found = digests->find(file.path());
-    if (found == digests->end()) return Disagrees(absl::StrCat("does not name the file '", file.path(), "'"));
-    if (found->second != file.sha256()) {
+  std::map<std::string, std::string> listed;
+  for (const v1::ArtifactFile& file : files) listed[file.path()] = file.sha256();
+  for (const auto& [path, sha256] : *digests) {
+    const auto found = listed.find(path);
+    if (found == listed.end())
+      return Disagrees(absl::StrCat("names '", Printable(path), "', which the job does not list"));
+    if (found->second != sha256) {
       return Disagrees(
-          absl::StrCat("gives '", file.path(), "' the digest ", found->second, ", the job ", file.sha256()));
+          absl::StrCat("gives '", Printable(path), "' the digest ", Printable(sha256), ", the job ", found->second));
     }
   }
   return absl::OkStatus();

@@ -21,7 +21,9 @@ inline constexpr int64_t kSizeUnknown = -1;
 // leave the folder, or comes twice), ARTIFACT_LIST_INVALID (a digest or size that cannot be).
 absl::StatusOr<std::vector<v1::ArtifactFile>> FilesToDownload(const v1::QuantJob& job);
 
-// The digests in the manifest, which the artifact's digest pins, are those of `files`. DATA_LOSS MANIFEST_DISAGREES.
+// Every file that the manifest names, and so the artifact's digest pins, is among `files` with the same digest. Files
+// that it does not name are measurements (report.html, performance.json): they differ from run to run and are pinned by
+// the job alone. DATA_LOSS MANIFEST_DISAGREES.
 absl::Status CheckAgainstManifest(absl::string_view manifest_json, const std::vector<v1::ArtifactFile>& files);
 
 }  // namespace quantd

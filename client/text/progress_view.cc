@@ -66,7 +66,7 @@ void ProgressView::ShowBytes(const std::string& what, int64_t done_bytes, int64_
   const std::string bar = style_.is_terminal ? Bar(fraction) + " " : "";
   Write(absl::StrFormat("%s%3d %%  %s of %s  %s", bar, static_cast<int>(100 * Clamp(fraction)), BytesText(done_bytes),
                         BytesText(total_bytes), Printable(what)),
-        what);
+        done_bytes < total_bytes ? "download" : "downloaded");
 }
 
 void ProgressView::Write(const std::string& line, const std::string& topic) {

@@ -52,7 +52,7 @@ std::string RangeText(const v1::Parameter& parameter) {
   if (parameter.type() == "bool") return "true | false";
   const std::string unit = parameter.unit().empty() ? "" : " " + parameter.unit();
   if (parameter.minimum() == 0 && parameter.maximum() == 0) return unit;
-  return absl::StrFormat("%g to %g%s", parameter.minimum(), parameter.maximum(), unit);
+  return absl::StrFormat("%.10g to %.10g%s", parameter.minimum(), parameter.maximum(), unit);
 }
 
 std::string PartsText(const v1::ListRecipesResponse& catalogue, const v1::Preset& preset) {

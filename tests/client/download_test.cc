@@ -115,12 +115,30 @@ TEST_F(DownloadTest, FileThatChangedOnTheServerIsRefused) {
 }
 
 TEST_F(DownloadTest, ManifestThatDisagreesIsRefused) {
-  const std::string manifest = R"({"files": [{"path": "empty.txt", "sha256": "00"}]})";
-  service().contents["manifest.json"] = manifest;
-  job_.mutable_artifact()->set_digest(Sha256Hex(manifest));
   job_.mutable_artifact()->mutable_files()->RemoveLast();  // as a server that does not list the manifest
-  EXPECT_THAT(Download(), FailsWith("MANIFEST_DISAGREES", "empty.txt"));
-  EXPECT_FALSE(RealFileSystem().Exists(Out("manifest.json")));
+  const std::pair<const char*, const char*> kRows[] = {
+      {R"({"files": [{"path": "empty.txt", "sha256": "00"}]})", "'empty.txt'"},
+      {R"({"files": [{"path": "unlisted.txt", "sha256": "00"}]})", "'unlisted.txt'"},
+      {R"({"files": [{"path": "empty.txt"}]})", "sha256"},
+      {R"({})", "no list of files"},
+      {"not JSON", "cannot be read"},
+  };
+  for (const auto& [manifest, mentions] : kRows) {
+    service().contents["manifest.json"] = manifest;
+    job_.mutable_artifact()->set_digest(Sha256Hex(manifest));
+    EXPECT_THAT(Download(), FailsWith("MANIFEST_DISAGREES", mentions));
+    EXPECT_FALSE(RealFileSystem().Exists(Out("manifest.json")));
+  }
+}
+
+// Measurements are in no manifest.
+TEST_F(DownloadTest, ManifestNeedNotNameEveryFile) {
+  const std::string manifest = R"({"files": [{"path": "empty.txt", "sha256": ")" + Sha256Hex("") + R"("}]})";
+  service().contents["manifest.json"] = manifest;
+  job_.mutable_artifact()->mutable_files()->RemoveLast();
+  job_.mutable_artifact()->set_digest(Sha256Hex(manifest));
+  EXPECT_OK(Download());
+  EXPECT_EQ(Read(Out("model-00001.safetensors")), kModel);
 }
 
 TEST_F(DownloadTest, MissingFileIsReported) {
