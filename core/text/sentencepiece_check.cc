@@ -62,8 +62,9 @@ class ModelChecker {
       }
     }
     if (!reader.ok()) return Malformed(absl::StrFormat("piece %d is cut off", pieces_ - 1));
-    if (text.empty() || FirstInvalidUtf8(text).has_value()) {
-      return Malformed(absl::StrFormat("piece %d is empty or not UTF-8", pieces_ - 1));
+    // The library's search tree takes a NUL for the end of a piece.
+    if (text.empty() || FirstInvalidUtf8(text).has_value() || text.find('\0') != absl::string_view::npos) {
+      return Malformed(absl::StrFormat("piece %d is empty, not UTF-8 or holds a NUL byte", pieces_ - 1));
     }
     return absl::OkStatus();
   }

@@ -7,8 +7,8 @@
 
 namespace quantd {
 
-// Protobuf wire format well-formed, pieces not empty, valid UTF-8, at most 2^24, scores finite; a model of type BPE or
-// unigram; no compiled normalization table. TOKENIZER_MALFORMED, TOKENIZER_UNSUPPORTED.
+// Protobuf wire format well-formed, pieces not empty, valid UTF-8 without NUL, at most 2^24, scores finite; a model of
+// type BPE or unigram; no compiled normalization table. TOKENIZER_MALFORMED, TOKENIZER_UNSUPPORTED.
 absl::Status CheckSentencePieceModel(absl::string_view bytes, absl::string_view path);
 
 }  // namespace quantd
