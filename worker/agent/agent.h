@@ -34,7 +34,7 @@ struct AgentOptions {
   int slots = 1;
   RunnerOptions runner = {};  // its scratch_dir must exist and belong to this worker alone
   absl::Duration idle_poll = absl::Seconds(20);
-  absl::Duration progress_interval = absl::Seconds(1);  // news within a phase interrupt no more often
+  absl::Duration progress_interval = absl::Milliseconds(500);  // news within a phase interrupt no more often
   absl::Duration max_backoff = absl::Seconds(5);
   absl::Duration drain_limit = absl::Seconds(10);  // beyond the grace, to tell the server
 };
