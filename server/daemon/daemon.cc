@@ -160,8 +160,7 @@ class RunningDaemon : public Daemon {
       commands.push_back({JoinPath(executable_dir_, "quant-worker"), "--server", grpc_->address(), "--model-root",
                           config_.model_root, "--data-root", config_.data_root, "--scratch-dir",
                           JoinPath(config_.data_dir, "scratch"), "--worker-id", absl::StrCat("local-", i), "--slots",
-                          "1", "--threads", absl::StrCat(threads)});
-      if (!config_.quant.empty()) commands.back().insert(commands.back().end(), {"--quant", quant_path_});
+                          "1", "--threads", absl::StrCat(threads), "--quant", quant_path_});
     }
     if (count > 0) local_workers_ = std::make_unique<LocalWorkers>(std::move(commands));
   }
