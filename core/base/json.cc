@@ -6,19 +6,13 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_format.h"
+#include "core/base/excerpt.h"
 #include "core/base/file_system.h"
 
 namespace quantd {
 namespace {
 
 constexpr int kMaxDepth = 64;
-
-// Text of a hostile document as far as a message shows it; never cut inside a UTF-8 character.
-absl::string_view Shown(absl::string_view text, size_t limit = 200) {
-  if (text.size() <= limit) return text;
-  while (limit > 0 && (static_cast<unsigned char>(text[limit]) & 0xc0) == 0x80) --limit;
-  return text.substr(0, limit);
-}
 
 // Watches the parse events for what the library lets pass: duplicate keys and deep nesting.
 class StrictWatcher {
@@ -39,7 +33,7 @@ class StrictWatcher {
       case Json::parse_event_t::key: {
         const std::string& key = parsed.get_ref<const std::string&>();
         if (!keys_.empty() && !keys_.back().insert(key).second && problem_.empty()) {
-          problem_ = absl::StrFormat("key '%s' appears twice in one object", Shown(key));
+          problem_ = absl::StrFormat("key '%s' appears twice in one object", Excerpt(key));
         }
         break;
       }
@@ -81,7 +75,7 @@ bool DeeperThan(absl::string_view text, int limit) {
 
 absl::Status FieldType(absl::string_view key, absl::string_view what, absl::string_view expected, const Json& value) {
   return InvalidInput("JSON_FIELD_TYPE", absl::StrFormat("%s: field '%s' must be %s, not %s", what, key, expected,
-                                                         Shown(value.dump(), 80)));
+                                                         Excerpt(value.dump(), 80)));
 }
 
 // nullptr when the key is absent or null.
@@ -123,7 +117,7 @@ absl::StatusOr<Json> ParseJson(absl::string_view text, absl::string_view what, u
   try {
     value = Json::parse(text.begin(), text.end(), std::ref(watcher), /*allow_exceptions=*/true);
   } catch (const Json::exception& error) {
-    return InvalidInput("JSON_MALFORMED", absl::StrFormat("%s: not valid JSON: %s", what, Shown(error.what())));
+    return InvalidInput("JSON_MALFORMED", absl::StrFormat("%s: not valid JSON: %s", what, Excerpt(error.what(), 200)));
   }
   if (watcher.too_deep()) return InvalidInput("JSON_TOO_DEEP", absl::StrFormat("%s: %s", what, watcher.problem()));
   if (!watcher.problem().empty()) {
