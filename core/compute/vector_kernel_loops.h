@@ -69,14 +69,15 @@ inline void ExpInRange(Floats& x) {
   x = p * power;
 }
 
-// x = 1 / (1 + exp(-x)). Beyond +-87 it is 0 or 1 to f32 anyway.
+// x = 1 / (1 + exp(-x)). Above 87 it is 1 to f32; below -87 it is a denormal and becomes 0, so that x times it vanishes
+// for the largest x too.
 inline void Sigmoid(Floats& x) {
   constexpr float kLimit = 87.0f;
   Floats e = -x;
   e = e < -kLimit ? Floats{} - kLimit : e;
   e = e > kLimit ? Floats{} + kLimit : e;
   ExpInRange(e);
-  x = 1.0f / (1.0f + e);
+  x = x < -kLimit ? Floats{} : 1.0f / (1.0f + e);
 }
 
 // Adds halves until one lane is left.

@@ -9,8 +9,8 @@ const VectorKernels& ScalarVectorKernels() {
   return kTable;
 }
 
-const VectorKernels& VectorKernelsFor(Isa at_most) {
-  switch (at_most) {
+const VectorKernels& VectorKernelsFor(Isa isa) {
+  switch (isa) {
     case Isa::kAvx512:
       return Avx512VectorKernels();
     case Isa::kAvx2:

@@ -1,7 +1,7 @@
 // Inner loops of a forward pass, each over one row, one table per instruction set.
 //
 // The scalar table is the definition. Loops avoid libm, fused multiply-add and orders of summation that depend on the
-// register width (sums go over 16 lanes, then over the lanes), so that all tables give the same bits.
+// register width (sums go over 32 lanes, then over the lanes), so that all tables give the same bits.
 #ifndef QUANTD_CORE_COMPUTE_VECTOR_KERNELS_H_
 #define QUANTD_CORE_COMPUTE_VECTOR_KERNELS_H_
 
@@ -16,9 +16,9 @@ struct VectorKernels {
   // values = exp(values - max(values)) / their sum. At least one value, none NaN, one finite; differences below -87
   // give 0. Relative error of a result below 2^-20.
   void (*softmax)(float* values, int64_t count);
-  // x / (1 + exp(-x)), in place.
+  // x / (1 + exp(-x)), in place; 0 below -87.
   void (*silu)(float* values, int64_t count);
-  // x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 x^3))), in place.
+  // x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 x^3))), in place; 0 where the argument of tanh is below -43.5.
   void (*gelu_tanh)(float* values, int64_t count);
   // out = in / sqrt(mean(in^2) + epsilon) * weight. Sums in f64. `out` may be `in`; so below.
   void (*rms_norm)(const float* in, const float* weight, double epsilon, float* out, int64_t count);
@@ -37,8 +37,8 @@ struct VectorKernels {
                        int64_t count);
 };
 
-// The best table not above `at_most`.
-const VectorKernels& VectorKernelsFor(Isa at_most);
+// The table of `isa`, which CPU and operating system must support: ExecutionContext::isa() is such a one.
+const VectorKernels& VectorKernelsFor(Isa isa);
 
 const VectorKernels& ScalarVectorKernels();
 const VectorKernels& Avx2VectorKernels();
