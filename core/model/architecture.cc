@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
+#include "core/base/excerpt.h"
 #include "core/base/status.h"
 
 namespace quantd {
@@ -30,9 +31,9 @@ absl::StatusOr<const Architecture*> FindArchitecture(absl::string_view model_typ
   }
   const std::string known = absl::StrJoin(KnownArchitectures(), ", ",
                                           [](std::string* out, const Architecture* a) { out->append(a->model_type); });
-  return InvalidInput(
-      "ARCHITECTURE_UNKNOWN",
-      absl::StrFormat("%s: architecture '%s' (%s) is not supported; known are %s", source, model_type, name, known));
+  return InvalidInput("ARCHITECTURE_UNKNOWN",
+                      absl::StrFormat("%s: architecture '%s' (%s) is not supported; known are %s", source,
+                                      Excerpt(model_type), Excerpt(name), known));
 }
 
 }  // namespace quantd

@@ -71,6 +71,12 @@ struct ConfigKeys {
   const char* sliding_window = "";
 };
 
+// Another spelling of a size's key.
+struct KeyAlias {
+  const char* key;  // as in ConfigKeys
+  const char* other;
+};
+
 // A boolean of config.json and what it sets; `inverted`: to its opposite.
 struct ConfigSwitch {
   const char* key;
@@ -89,6 +95,7 @@ struct Architecture {
   const char* name;        // as config.json's "architectures" spells it
   const char* model_type;  // as config.json's "model_type" spells it
   ConfigKeys keys;
+  absl::Span<const KeyAlias> aliases = {};
   NormKind norm;
   PositionKind position;
   QkvLayout qkv = QkvLayout::kSeparate;
@@ -114,7 +121,7 @@ struct Architecture {
   const char* embedding_norm = "";
   const char* project_in = "";
   const char* project_out = "";
-  // Buffers that older files carry and that are no weights: suffixes of names.
+  // Buffers that older files carry and that are no weights: the ends of their names, from a module's name on.
   absl::Span<const char* const> ignored_suffixes = {};
   bool tied_by_default = false;
   bool head_size_free = false;         // head_dim may differ from hidden / heads

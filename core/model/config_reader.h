@@ -9,16 +9,25 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "absl/types/span.h"
 #include "core/base/json.h"
+#include "core/model/architecture.h"
 
 namespace quantd {
 
-// Both arguments must outlive the reader. A key "" stands for a field that the family does not have: its fallback.
+struct NumberRange {
+  double low;
+  double high;
+};
+
+// The arguments must outlive the reader. A key "" stands for a field that the family does not have: its fallback.
 class ConfigReader {
  public:
   static constexpr int64_t kMaxSize = 1 << 24;
 
-  ConfigReader(const Json& json, const std::string& source) : json_(json), source_(source) {}
+  // `aliases`: other spellings of the keys that Size reads.
+  ConfigReader(const Json& json, const std::string& source, absl::Span<const KeyAlias> aliases = {})
+      : json_(json), source_(source), aliases_(aliases) {}
 
   // There and not null.
   bool Has(absl::string_view key) const { return Find(key) != nullptr; }
@@ -27,18 +36,21 @@ class ConfigReader {
   // nullptr when absent or null.
   const Json* Find(absl::string_view key) const;
 
-  // 1..limit. Without a fallback the field must be there.
+  // 1..limit. Without a fallback the field must be there, so below. Two spellings must not differ.
   absl::StatusOr<int64_t> Size(absl::string_view key, std::optional<int64_t> fallback, int64_t limit = kMaxSize) const;
   absl::StatusOr<bool> Bool(absl::string_view key, bool fallback) const;
   absl::StatusOr<std::string> Text(absl::string_view key, absl::string_view fallback) const;
-  // Positive and finite.
-  absl::StatusOr<double> Positive(absl::string_view key, double fallback) const;
+  absl::StatusOr<double> Number(absl::string_view key, std::optional<double> fallback, NumberRange range) const;
 
   absl::Status Invalid(absl::string_view why) const;
 
  private:
+  // The spelling that is there; `key` when none is.
+  absl::StatusOr<std::string> SpellingOf(absl::string_view key) const;
+
   const Json& json_;
   const std::string& source_;
+  absl::Span<const KeyAlias> aliases_;
 };
 
 }  // namespace quantd

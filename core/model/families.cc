@@ -184,6 +184,9 @@ constexpr LinearDescriptor kBloomLinears[] = {
     {Role::kDown, "mlp.dense_4h_to_h", Dim::kHidden, Dim::kIntermediate, BiasRule::kAlways, 3, "", ""},
 };
 
+// Published files use GPT-2's or the common spelling.
+constexpr KeyAlias kBloomAliases[] = {
+    {"hidden_size", "n_embed"}, {"n_layer", "num_hidden_layers"}, {"n_head", "num_attention_heads"}};
 constexpr RequiredSwitch kBloomRequired[] = {{"apply_residual_connection_post_layernorm", false}};
 
 constexpr Architecture kBloom = {
@@ -196,6 +199,7 @@ constexpr Architecture kBloom = {
              .context = "",
              .norm_epsilon = "layer_norm_epsilon",
              .activation = ""},
+    .aliases = kBloomAliases,
     .norm = NormKind::kLayer,
     .position = PositionKind::kAlibi,
     .qkv = QkvLayout::kPerHead,

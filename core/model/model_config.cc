@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "core/base/excerpt.h"
 #include "core/base/status.h"
 #include "core/model/config_reader.h"
 
@@ -12,6 +13,12 @@ namespace {
 
 constexpr int64_t kMaxBlocks = 4096;
 constexpr int64_t kMaxWindow = int64_t{1} << 31;  // some files write "no window" as a huge one
+
+// Wide enough for every model, narrow enough that no frequency or scale overflows.
+constexpr NumberRange kEpsilons = {1e-30, 1};
+constexpr NumberRange kRotaryBases = {1, 1e30};
+constexpr NumberRange kFactors = {1e-6, 1e6};
+constexpr NumberRange kShares = {0, 1};
 
 absl::Status ReadSizes(const ConfigReader& reader, ModelConfig& config) {
   const Architecture& family = *config.architecture;
@@ -28,7 +35,7 @@ absl::Status ReadSizes(const ConfigReader& reader, ModelConfig& config) {
   ASSIGN_OR_RETURN(config.kv_heads, reader.Size(keys.kv_heads, default_kv_heads));
   ASSIGN_OR_RETURN(config.context, reader.Size(keys.context, *keys.context == '\0' ? 0 : 2048));
   ASSIGN_OR_RETURN(config.embedding_size, reader.Size(keys.embedding_size, config.hidden_size));
-  ASSIGN_OR_RETURN(config.norm_epsilon, reader.Positive(keys.norm_epsilon, family.default_norm_epsilon));
+  ASSIGN_OR_RETURN(config.norm_epsilon, reader.Number(keys.norm_epsilon, family.default_norm_epsilon, kEpsilons));
   return absl::OkStatus();
 }
 
@@ -45,7 +52,20 @@ absl::Status ReadHeads(const ConfigReader& reader, ModelConfig& config) {
     return reader.Invalid(absl::StrFormat("field '%s' is %d, which does not divide the %d heads",
                                           config.architecture->keys.kv_heads, config.kv_heads, config.heads));
   }
+  if (config.heads * config.head_size > ConfigReader::kMaxSize) {
+    return reader.Invalid(absl::StrFormat("%d heads of 'head_dim' %d are %d columns; the limit is %d", config.heads,
+                                          config.head_size, config.heads * config.head_size, ConfigReader::kMaxSize));
+  }
   return absl::OkStatus();
+}
+
+absl::Status ReadLlama3Scaling(const ConfigReader& rotary, RotaryScaling& scaling) {
+  ASSIGN_OR_RETURN(scaling.low_frequency_factor, rotary.Number("low_freq_factor", std::nullopt, kFactors));
+  ASSIGN_OR_RETURN(scaling.high_frequency_factor, rotary.Number("high_freq_factor", std::nullopt, kFactors));
+  ASSIGN_OR_RETURN(scaling.original_context, rotary.Size("original_max_position_embeddings", std::nullopt));
+  if (scaling.high_frequency_factor > scaling.low_frequency_factor) return absl::OkStatus();
+  return rotary.Invalid(absl::StrFormat("field 'high_freq_factor' is %g; it must be above 'low_freq_factor', %g",
+                                        scaling.high_frequency_factor, scaling.low_frequency_factor));
 }
 
 // How far positions are stretched. Types whose formulas are not there are refused by name.
@@ -55,21 +75,16 @@ absl::Status ReadRotaryScaling(const ConfigReader& rotary, RotaryScaling& scalin
   if (scaling.type == "default") return absl::OkStatus();
   if (scaling.type != "linear" && scaling.type != "llama3") {
     return rotary.Invalid(
-        absl::StrFormat("rope_type '%s' is not supported; known are default, linear, llama3", scaling.type));
+        absl::StrFormat("rope_type '%s' is not supported; known are default, linear, llama3", Excerpt(scaling.type)));
   }
-  ASSIGN_OR_RETURN(scaling.factor, rotary.Positive("factor", 1));
-  ASSIGN_OR_RETURN(scaling.low_frequency_factor, rotary.Positive("low_freq_factor", 1));
-  ASSIGN_OR_RETURN(scaling.high_frequency_factor, rotary.Positive("high_freq_factor", 4));
-  ASSIGN_OR_RETURN(scaling.original_context, rotary.Size("original_max_position_embeddings", 8192));
-  if (scaling.type == "linear" || scaling.high_frequency_factor > scaling.low_frequency_factor) return absl::OkStatus();
-  return rotary.Invalid(absl::StrFormat("field 'high_freq_factor' is %g; it must be above 'low_freq_factor', %g",
-                                        scaling.high_frequency_factor, scaling.low_frequency_factor));
+  ASSIGN_OR_RETURN(scaling.factor, rotary.Number("factor", std::nullopt, kFactors));
+  return scaling.type == "llama3" ? ReadLlama3Scaling(rotary, scaling) : absl::OkStatus();
 }
 
 // The rotated part of a head, from its front.
 absl::Status ReadRotarySize(const ConfigReader& reader, double share, ModelConfig& config) {
   config.rotary_size = static_cast<int64_t>(share * static_cast<double>(config.head_size));
-  if (share <= 1 && config.rotary_size >= 2 && config.rotary_size % 2 == 0) return absl::OkStatus();
+  if (config.rotary_size >= 2 && config.rotary_size % 2 == 0) return absl::OkStatus();
   return reader.Invalid(
       absl::StrFormat("rotary positions on %g of a head size of %d would turn %d entries; it must be an even number "
                       "from 2 to the head size",
@@ -89,12 +104,12 @@ absl::Status ReadRotary(const ConfigReader& reader, const std::string& source, M
   }
   const Architecture& family = *config.architecture;
   const ConfigReader rotary(*nested, source);
-  ASSIGN_OR_RETURN(const double base, reader.Positive(family.keys.rotary_base, family.default_rotary_base));
-  ASSIGN_OR_RETURN(config.rotary_base, rotary.Positive("rope_theta", base));
+  ASSIGN_OR_RETURN(const double base, reader.Number(family.keys.rotary_base, family.default_rotary_base, kRotaryBases));
+  ASSIGN_OR_RETURN(config.rotary_base, rotary.Number("rope_theta", base, kRotaryBases));
   RETURN_IF_ERROR(ReadRotaryScaling(rotary, config.rotary_scaling));
-  ASSIGN_OR_RETURN(double share, reader.Positive(family.keys.rotary_share, family.default_rotary_share));
+  ASSIGN_OR_RETURN(double share, reader.Number(family.keys.rotary_share, family.default_rotary_share, kShares));
   if (*family.keys.rotary_share != '\0') {
-    ASSIGN_OR_RETURN(share, rotary.Positive("partial_rotary_factor", share));
+    ASSIGN_OR_RETURN(share, rotary.Number("partial_rotary_factor", share, kShares));
   }
   return ReadRotarySize(reader, share, config);
 }
@@ -137,8 +152,8 @@ absl::Status ReadActivation(const ConfigReader& reader, ModelConfig& config) {
     return absl::OkStatus();
   }
   return reader.Invalid(absl::StrFormat("field '%s' is '%s', which is not supported for %s; '%s' is",
-                                        config.architecture->keys.activation, name, config.architecture->model_type,
-                                        names[0].name));
+                                        config.architecture->keys.activation, Excerpt(name),
+                                        config.architecture->model_type, names[0].name));
 }
 
 absl::Status ReadSwitches(const ConfigReader& reader, ModelConfig& config) {
@@ -178,13 +193,6 @@ absl::StatusOr<std::vector<int32_t>> TokenIds(const ConfigReader& reader, absl::
   return ids;
 }
 
-absl::Status ReadSpecialIds(const ConfigReader& reader, ModelConfig& config) {
-  ASSIGN_OR_RETURN(const std::vector<int32_t> bos, TokenIds(reader, "bos_token_id"));
-  if (!bos.empty()) config.bos_id = bos[0];
-  ASSIGN_OR_RETURN(config.eos_ids, TokenIds(reader, "eos_token_id"));
-  return absl::OkStatus();
-}
-
 std::string FirstArchitecture(const Json& json) {
   const auto it = json.find("architectures");
   const bool named = it != json.end() && it->is_array() && !it->empty() && it->front().is_string();
@@ -194,12 +202,13 @@ std::string FirstArchitecture(const Json& json) {
 }  // namespace
 
 absl::StatusOr<ModelConfig> ParseModelConfig(const Json& json, const std::string& source) {
-  const ConfigReader reader(json, source);
-  if (!json.is_object()) return reader.Invalid("the document must be a JSON object");
+  const ConfigReader any_family(json, source);
+  if (!json.is_object()) return any_family.Invalid("the document must be a JSON object");
   ModelConfig config;
   config.source = source;
-  ASSIGN_OR_RETURN(const std::string model_type, reader.Text("model_type", ""));
+  ASSIGN_OR_RETURN(const std::string model_type, any_family.Text("model_type", ""));
   ASSIGN_OR_RETURN(config.architecture, FindArchitecture(model_type, FirstArchitecture(json), source));
+  const ConfigReader reader(json, source, config.architecture->aliases);
   if (reader.Has("quantization_config")) {
     return InvalidInput(
         "MODEL_ALREADY_QUANTIZED",
@@ -211,7 +220,7 @@ absl::StatusOr<ModelConfig> ParseModelConfig(const Json& json, const std::string
   RETURN_IF_ERROR(ReadWindow(reader, config));
   RETURN_IF_ERROR(ReadActivation(reader, config));
   RETURN_IF_ERROR(ReadSwitches(reader, config));
-  RETURN_IF_ERROR(ReadSpecialIds(reader, config));
+  ASSIGN_OR_RETURN(config.eos_ids, TokenIds(reader, "eos_token_id"));
   return config;
 }
 

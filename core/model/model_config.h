@@ -3,7 +3,6 @@
 #define QUANTD_CORE_MODEL_MODEL_CONFIG_H_
 
 #include <cstdint>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -47,11 +46,11 @@ struct ModelConfig {
   Activation activation = Activation::kSilu;
   bool attention_bias = false;  // on q, k, v (and o where the family says so)
   bool mlp_bias = false;
-  std::optional<int32_t> bos_id;
   std::vector<int32_t> eos_ids;
 };
 
-// Reasons: CONFIG_INVALID (names the field, its value and the limit), ARCHITECTURE_UNKNOWN, MODEL_ALREADY_QUANTIZED.
+// Reasons: CONFIG_INVALID (names the field, its value and the limit), ARCHITECTURE_UNKNOWN, MODEL_ALREADY_QUANTIZED;
+// those of ReadJsonFile.
 absl::StatusOr<ModelConfig> ReadModelConfig(const std::string& path);
 absl::StatusOr<ModelConfig> ParseModelConfig(const Json& json, const std::string& source);
 
