@@ -61,7 +61,7 @@ Shapes ExpectedShapes(const ModelConfig& config) {
 
 bool Ignored(const ModelConfig& config, const std::string& name) {
   for (const char* suffix : config.architecture->ignored_suffixes) {
-    if (absl::EndsWith(name, suffix)) return true;
+    if (absl::EndsWith(name, absl::StrCat(".", suffix))) return true;
   }
   return false;
 }
@@ -103,6 +103,18 @@ absl::Status CheckShapes(const WeightSource& weights, const Shapes& expected) {
                       absl::StrFormat("%s: %d tensors have other shapes than the configuration wants: %s; are "
                                       "config.json and weights of the same model?",
                                       weights.path(), misshapen.size(), Listed(misshapen)));
+}
+
+// Element types as stored; a quantized tensor has none and answers for itself.
+absl::Status CheckDtypes(const WeightSource& weights, const Shapes& expected) {
+  for (const auto& row : expected) {
+    const auto dtype = weights.StoredDtype(row.first);
+    if (!dtype.ok() || IsFloat(*dtype)) continue;
+    return InvalidInput("TENSOR_WRONG_DTYPE",
+                        absl::StrFormat("%s: tensor '%s' is %s; a weight must be F32, F16, BF16 or F64", weights.path(),
+                                        row.first, DtypeName(*dtype)));
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -178,6 +190,7 @@ absl::Status CheckTensors(const WeightSource& weights, ModelConfig& config) {
   config.prefix_left_out = config.architecture->prefix_optional && weights.Has(embedding);
   const Shapes expected = ExpectedShapes(config);
   RETURN_IF_ERROR(CheckShapes(weights, expected));
+  RETURN_IF_ERROR(CheckDtypes(weights, expected));
   const std::string head = absl::StrCat(config.architecture->head, ".weight");
   std::vector<std::string> unexpected;
   for (const std::string& name : weights.Names()) {

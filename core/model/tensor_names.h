@@ -29,8 +29,8 @@ int64_t NormSize(const ModelConfig& config, NormRole role);
 // Every linear of every block in execution order.
 std::vector<LinearSite> ListSites(const ModelConfig& config);
 
-// Decides whether the optional prefix is used, then compares names and shapes with the configuration: TENSOR_MISSING,
-// TENSOR_UNEXPECTED, TENSOR_WRONG_SHAPE (each with the list), TIED_HEAD_DIFFERS.
+// Decides whether the optional prefix is used, then compares names, shapes and element types with the configuration:
+// TENSOR_MISSING, TENSOR_UNEXPECTED, TENSOR_WRONG_SHAPE (each with the list), TENSOR_WRONG_DTYPE, TIED_HEAD_DIFFERS.
 absl::Status CheckTensors(const WeightSource& weights, ModelConfig& config);
 
 }  // namespace quantd

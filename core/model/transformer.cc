@@ -10,6 +10,7 @@
 #include "core/model/weight_loading.h"
 
 namespace quantd {
+
 KvCache::KvCache(const ModelConfig& config, int64_t capacity_tokens) : capacity_(capacity_tokens) {
   for (int block = 0; block < config.blocks; ++block) {
     keys_.emplace_back(capacity_tokens, config.kv_heads * config.head_size);
@@ -31,8 +32,6 @@ absl::StatusOr<std::unique_ptr<Transformer>> Transformer::Create(ModelConfig con
   model->weights_ = std::move(weights);
   model->state_ = std::make_unique<ForwardState>(model->config_);
   model->sites_ = ListSites(model->config_);
-  const size_t per_block = model->config_.architecture->linears.size();
-  for (int block = 0; block <= model->config_.blocks; ++block) model->block_begin_.push_back(block * per_block);
   return model;
 }
 
@@ -40,8 +39,8 @@ Transformer::Transformer() = default;
 Transformer::~Transformer() = default;
 
 absl::Span<const LinearSite> Transformer::block_sites(int block) const {
-  const size_t begin = block_begin_[block];
-  return absl::MakeConstSpan(sites_).subspan(begin, block_begin_[block + 1] - begin);
+  const size_t per_block = config_.architecture->linears.size();
+  return absl::MakeConstSpan(sites_).subspan(static_cast<size_t>(block) * per_block, per_block);
 }
 
 absl::StatusOr<Block> Transformer::LoadBlock(int index) const {

@@ -53,7 +53,6 @@ struct Head {
   Norm norm;
   Matrix project_out;  // empty: none
   Matrix weight;       // [vocabulary, width]
-  std::vector<float> bias;
 };
 
 // Keys and values of one sequence, all blocks.
@@ -89,9 +88,8 @@ struct ForwardOptions {
 
 class Transformer {
  public:
-  // Reads config.json in `folder` and checks every tensor's presence and shape against it. Reasons: CONFIG_INVALID,
-  // ARCHITECTURE_UNKNOWN (lists the known ones), TENSOR_MISSING, TENSOR_UNEXPECTED, TENSOR_WRONG_SHAPE,
-  // MODEL_ALREADY_QUANTIZED.
+  // Reads config.json in `folder` and checks every tensor's presence, shape and element type against it. Reasons: those
+  // of ReadModelConfig (model_config.h) and of CheckTensors (tensor_names.h).
   static absl::StatusOr<std::unique_ptr<Transformer>> Open(const std::string& folder,
                                                            std::shared_ptr<const WeightSource> weights);
   // The same with an already parsed configuration.
@@ -127,7 +125,6 @@ class Transformer {
   ModelConfig config_;
   std::shared_ptr<const WeightSource> weights_;
   std::vector<LinearSite> sites_;
-  std::vector<size_t> block_begin_;
   std::unique_ptr<ForwardState> state_;
 };
 
