@@ -91,7 +91,7 @@ absl::Status Generate(const ExecutionContext& context, const Transformer& model,
     return InvalidInput("PROMPT_TOO_LONG",
                         absl::StrFormat("the prompt has %d tokens, the context is %d", length, limit));
   }
-  Generator generator(context, model, std::min(limit, length + options.max_tokens));
+  Generator generator(context, model, length + std::clamp<int64_t>(options.max_tokens, 0, limit - length));
   RETURN_IF_ERROR(generator.Load());
   RETURN_IF_ERROR(generator.Feed(prompt));
   Draws draws(options.seed);
