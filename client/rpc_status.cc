@@ -48,8 +48,19 @@ Details DetailsOf(const grpc::Status& status) {
   return details;
 }
 
+// quantd gives each of its errors a reason. A cancellation that this side did not ask for, or a removed stream, is how
+// gRPC reports a server that stopped in the middle of a call.
+bool IsCutOff(const grpc::Status& status) {
+  return status.error_code() == grpc::StatusCode::CANCELLED ||
+         (status.error_code() == grpc::StatusCode::UNKNOWN && status.error_message() == "Stream removed");
+}
+
 absl::Status TransportError(const grpc::Status& status, const std::string& server) {
   const auto code = static_cast<absl::StatusCode>(status.error_code());
+  if (IsCutOff(status)) {
+    return ReasonError(absl::StatusCode::kUnavailable, "CALL_CUT_OFF",
+                       absl::StrCat("quantd at ", server, " ended the call before it was answered: it is stopping"));
+  }
   switch (code) {
     case absl::StatusCode::kUnavailable:
       return ReasonError(code, "SERVER_UNREACHABLE",

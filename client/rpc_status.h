@@ -5,8 +5,9 @@
 //   google.rpc.BadRequest      FieldOf(status), the first field; descriptions that the message lacks are appended
 //   google.rpc.RetryInfo       appended to the message: "try again in 5 s"
 //
-// An error that gRPC itself made has no details; it gets the reason SERVER_UNREACHABLE (UNAVAILABLE),
-// DEADLINE_EXCEEDED, or METHOD_UNKNOWN (UNIMPLEMENTED: an older server, or something else listens there).
+// An error that gRPC itself made has no details; it gets the reason SERVER_UNREACHABLE (UNAVAILABLE), CALL_CUT_OFF (the
+// server stopped in the middle of a call: UNAVAILABLE, whatever gRPC called it), DEADLINE_EXCEEDED, or METHOD_UNKNOWN
+// (UNIMPLEMENTED: an older server, or something else listens there).
 #ifndef QUANTD_CLIENT_RPC_STATUS_H_
 #define QUANTD_CLIENT_RPC_STATUS_H_
 

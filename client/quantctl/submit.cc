@@ -115,8 +115,8 @@ void DefineSubmit(CLI::App& app, Session& session) {
   const auto options = std::make_shared<SubmitOptions>();
   AddModelArguments(app, options->job);
   AddTextArguments(app, options->job);
-  app.add_option("--request-id", options->request_id, "the same id gives the same job; default: a fresh UUID")
-      ->type_name("ID");
+  app.add_option("--request-id", options->request_id, "the same id gives the same job; default: a fresh one")
+      ->type_name("UUID");
   app.add_flag("--validate-only", options->validate_only,
                "all checks and an estimate of memory and size; nothing is queued");
   app.add_flag("--wait", options->wait, "show progress, then the figures; the exit code tells how the job ended");

@@ -21,8 +21,9 @@ struct Hint {
 constexpr Hint kHints[] = {
     {"SERVER_UNREACHABLE",
      "is quantd running there? Start it, or name another with --server HOST:PORT or QUANTD_SERVER"},
+    {"CALL_CUT_OFF", "try again when the server is back, with the same --request-id"},
     {"DEADLINE_EXCEEDED", "give it longer with --timeout SECONDS"},
-    {"DRAINING", "the server is stopping; try again when it is back, with the same --request-id"},
+    {"DRAINING", "try again when the server is back, with the same --request-id"},
     {"STORE_", "the server's disk has trouble; try again later, with the same --request-id"},
     {"JOB_NOT_FOUND", "`quantctl list` shows the jobs"},
     {"JOB_NAME_INVALID", "`quantctl list` shows the jobs"},

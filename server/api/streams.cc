@@ -137,7 +137,7 @@ absl::Status QuantService::Watch(const grpc::ServerContext& context, const v1::W
     }
     if (terminal) return absl::OkStatus();
     if (context.IsCancelled()) return CallerGone();
-    if (parts_.scheduler.draining()) {
+    if (parts_.scheduler.watches_ended()) {
       return ReasonError(absl::StatusCode::kUnavailable, "DRAINING",
                          "the server is shutting down; watch again from the last revision seen");
     }

@@ -73,6 +73,7 @@ class RunningDaemon : public Daemon {
     scheduler_->Drain();
     // First the local workers: they give their jobs back through the server.
     if (local_workers_ != nullptr) local_workers_->Stop(limit);
+    scheduler_->EndWatches();
     grpc_->Shutdown(limit);
     sweeper_.reset();
     if (!config_.port_file.empty()) (void)RealFileSystem().RemoveFile(config_.port_file);

@@ -108,6 +108,10 @@ absl::Status Scheduler::ExtendLeases() {
 void Scheduler::Drain() {
   draining_ = true;
   WakeWorkers();
+}
+
+void Scheduler::EndWatches() {
+  watches_ended_ = true;
   changes_.Notify();
 }
 

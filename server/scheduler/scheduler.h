@@ -62,9 +62,12 @@ class Scheduler {
   // After a restart: each live lease gets a full period, since renewals could not reach a server that was away.
   absl::Status ExtendLeases();
 
-  // No more submissions and assignments; waiting calls return.
+  // No more submissions and assignments; waiting workers are told.
   void Drain();
   bool draining() const { return draining_; }
+  // Watches end too, last of all: a watcher that comes back must find a closed port, not a server about to close it.
+  void EndWatches();
+  bool watches_ended() const { return watches_ended_; }
 
   // Remarks on a queued job that no connected worker could run.
   std::vector<std::string> Conditions(const v1::QuantJob& job) const;
@@ -95,6 +98,7 @@ class Scheduler {
   Notifier changes_;
   Notifier work_;  // something for workers: a queued job, a cancel, a drain
   std::atomic<bool> draining_{false};
+  std::atomic<bool> watches_ended_{false};
 };
 
 }  // namespace quantd

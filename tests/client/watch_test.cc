@@ -53,6 +53,19 @@ TEST(Watch, ResumesAfterTheLastRevisionAndRepeatsNothing) {
   EXPECT_EQ(watched[3].from_revision(), 6);
 }
 
+// A server that shuts down cancels what it cannot finish; its own errors have a reason.
+TEST(Watch, CallThatTheServerCutOffIsResumed) {
+  FakeServer server;
+  server.service().watches = {
+      {.jobs = {At(v1::QuantJob::RUNNING, 2)}, .end = grpc::Status::CANCELLED},
+      {.jobs = {At(v1::QuantJob::RUNNING, 3)}, .end = RichError(grpc::StatusCode::UNAVAILABLE, "DRAINING", "stopping")},
+      {.jobs = {At(v1::QuantJob::RUNNING, 4)}, .end = grpc::Status(grpc::StatusCode::UNKNOWN, "Stream removed")},
+      {.jobs = {At(v1::QuantJob::SUCCEEDED, 5)}}};
+  absl::Status status;
+  EXPECT_THAT(WatchedRevisions(server.Client(), &status), testing::ElementsAre(2, 3, 4, 5));
+  EXPECT_OK(status);
+}
+
 TEST(Watch, ProgressWithinOneRevisionIsShown) {
   FakeServer server;
   v1::QuantJob first = At(v1::QuantJob::RUNNING, 2);
