@@ -8,7 +8,8 @@
 
 namespace quantd {
 
-SmallArtifact::SmallArtifact() : contents({"weights", "{\"files\": 1}"}) {
+SmallArtifact::SmallArtifact(const std::string& weights)
+    : contents({weights, "{\"weights\": \"" + Sha256Hex(weights) + "\"}"}) {
   for (const char* path : {"model.safetensors", "manifest.json"}) {
     const std::string& bytes = contents[static_cast<size_t>(artifact.files_size())];
     v1::ArtifactFile* file = artifact.add_files();

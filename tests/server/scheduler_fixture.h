@@ -18,9 +18,9 @@
 
 namespace quantd {
 
-// Published and referred to by its manifest: two files.
+// Weights and the manifest that refers to them.
 struct SmallArtifact {
-  SmallArtifact();
+  explicit SmallArtifact(const std::string& weights = "weights");
   v1::Artifact artifact;
   std::vector<std::string> contents;  // of artifact.files(), in order
 };
