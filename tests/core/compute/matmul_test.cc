@@ -10,6 +10,7 @@
 
 #include "core/compute/gram.h"
 #include "core/compute/tile_product.h"
+#include "tests/core/compute/rounding_bounds.h"
 #include "tests/testing/random_matrix.h"
 
 namespace quantd {
@@ -18,37 +19,6 @@ namespace {
 std::unique_ptr<ExecutionContext> Context(int threads) {
   return ExecutionContext::Create({.threads = threads}).value();
 }
-
-// What an element of a product should be, and what the sum of its terms' magnitudes is.
-struct Exact {
-  double value = 0;
-  double magnitude = 0;
-  void Add(double a, double b) {
-    value += a * b;
-    magnitude += std::abs(a * b);
-  }
-};
-
-// |computed - exact| <= gamma_n sum |a_i b_i| for any order of summation, gamma_n = n u / (1 - n u), u = 2^-24 (Higham,
-// Accuracy and Stability of Numerical Algorithms, 3.1). `terms` counts what is added, an accumulated start included.
-double Gamma(int64_t terms) {
-  const double nu = static_cast<double>(terms) * 0x1p-24;
-  return nu / (1 - nu);
-}
-
-// Compares and says how much of the bound was used: a bound that is never approached could not notice an error.
-class WorstShare {
- public:
-  void Check(double computed, const Exact& exact, int64_t terms) {
-    const double bound = Gamma(terms) * exact.magnitude;
-    EXPECT_LE(std::abs(computed - exact.value), bound);
-    if (bound > 0) worst_ = std::max(worst_, std::abs(computed - exact.value) / bound);
-  }
-  double worst() const { return worst_; }
-
- private:
-  double worst_ = 0;
-};
 
 struct Shape {
   int64_t rows, inner, cols;
