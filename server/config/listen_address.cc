@@ -88,4 +88,13 @@ absl::Status CheckFree(const ListenAddress& address) {
                                      address.Text()));
 }
 
+void Knock(const ListenAddress& address) {
+  SocketAddress socket_address;
+  ToSocketAddress(address, &socket_address);
+  const int fd = socket(socket_address.storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  if (fd < 0) return;
+  (void)connect(fd, reinterpret_cast<const sockaddr*>(&socket_address.storage), socket_address.size);
+  close(fd);
+}
+
 }  // namespace quantd

@@ -23,6 +23,9 @@ absl::StatusOr<ListenAddress> ParseListenAddress(absl::string_view text);
 // not have the address or the port is not allowed.
 absl::Status CheckFree(const ListenAddress& address);
 
+// Connects and hangs up: wakes a server of ours that waits for a caller. Nothing happens when nobody listens.
+void Knock(const ListenAddress& address);
+
 }  // namespace quantd
 
 #endif  // QUANTD_SERVER_CONFIG_LISTEN_ADDRESS_H_

@@ -2,7 +2,10 @@
 
 #include <civetweb.h>
 
+#include <atomic>
+#include <chrono>
 #include <string>
+#include <thread>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -80,7 +83,19 @@ absl::StatusOr<std::unique_ptr<HttpEndpoint>> HttpEndpoint::Start(const std::str
 }
 
 HttpEndpoint::~HttpEndpoint() {
-  if (context_ != nullptr) mg_stop(context_);
+  if (context_ == nullptr) return;
+  // mg_stop only raises a flag, which civetweb's listening thread sees when its poll of 2 s ends or somebody connects.
+  std::atomic<bool> stopped{false};
+  std::thread waker([&] {
+    const auto address = ParseListenAddress(address_);
+    while (!stopped && address.ok()) {
+      Knock(*address);
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    }
+  });
+  mg_stop(context_);
+  stopped = true;
+  waker.join();
 }
 
 }  // namespace quantd
