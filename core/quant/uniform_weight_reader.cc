@@ -79,14 +79,16 @@ absl::StatusOr<std::string> Take(StoredWeight& stored, absl::string_view suffix,
 
 absl::Status CheckScales(const StoredWeight& stored, const UniformLayout& layout, const std::string& bytes) {
   std::vector<float> row(layout.groups());
+  const float max_code = static_cast<float>((1 << layout.bits) - 1);
   const size_t row_bytes = row.size() * DtypeBytes(layout.scale_dtype);
   for (int64_t r = 0; r < layout.scale_rows(); ++r) {
     WidenToF32(layout.scale_dtype, bytes.data() + r * row_bytes, absl::MakeSpan(row));
     for (size_t g = 0; g < row.size(); ++g) {
-      if (std::isfinite(row[g]) && row[g] > 0) continue;
-      return Malformed(
-          stored,
-          absl::StrFormat("tensor 'scales' is %g at row %d, group %d: scales are positive and finite", row[g], r, g));
+      // Also the largest multiple: a decoded value is finite.
+      if (row[g] > 0 && std::isfinite(row[g] * max_code)) continue;
+      return Malformed(stored, absl::StrFormat("tensor 'scales' is %g at row %d, group %d: scales are positive and %g "
+                                               "of them finite",
+                                               row[g], r, g, max_code));
     }
   }
   return absl::OkStatus();
