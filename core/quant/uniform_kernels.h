@@ -19,7 +19,8 @@ struct UniformKernels {
   // `nearest` may be `values`. Scales are positive, zeros whole numbers in 0..max_code, values finite.
   void (*round_to_grid)(const float* values, const float* scales, const float* zeros, float max_code, float* nearest,
                         uint16_t* codes);
-  // errors += |nearest - value|^2.4 of the same rounding.
+  // errors += |nearest - value|^2.4 of the same rounding; less for differences below 2^-63, whose squares vanish in
+  // f32.
   void (*add_clip_errors)(const float* values, const float* scales, const float* zeros, float max_code, double* errors);
   // errors = (values - nearest) / divisor.
   void (*divide_difference)(const float* values, const float* nearest, float divisor, float* errors);
