@@ -14,7 +14,7 @@ namespace quantd {
 
 inline constexpr char kErrorDomain[] = "quantd";
 
-// Messages are cut at 4 KiB: they travel in HTTP/2 headers, which peers limit to 8 KiB.
+// Messages are cut at 2 KiB, or 1 KiB of other than ASCII: they travel in HTTP/2 headers, which peers limit to 8 KiB.
 grpc::Status ToRpcStatus(const absl::Status& status);
 
 // The inverse: code, message, reason and field. Details that do not parse are ignored.

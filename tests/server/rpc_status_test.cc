@@ -30,8 +30,25 @@ TEST(RpcStatus, HasErrorInfoOfOurDomainEvenWithoutReason) {
 }
 
 TEST(RpcStatus, LongMessagesAreCutBetweenCharacters) {
-  const std::string message = std::string(4095, 'a') + "\xC3\xA9" + std::string(100, 'b');
-  EXPECT_EQ(ToRpcStatus(absl::InternalError(message)).error_message(), std::string(4095, 'a'));
+  const std::string message = std::string(2047, 'a') + "\xC3\xA9" + std::string(100, 'b');
+  EXPECT_EQ(ToRpcStatus(absl::InternalError(message)).error_message(), std::string(2047, 'a'));
+}
+
+// A name in any script, where every byte becomes three and no cut may leave half a character.
+TEST(RpcStatus, MessagesThatGrowOnTheWireAreCutSooner) {
+  std::string message;
+  for (int i = 0; i < 1000; ++i) message += "\xE6\xA8\xA1";
+  const std::string kept = ToRpcStatus(absl::InternalError(message)).error_message();
+  EXPECT_EQ(kept.size(), 1023);
+  EXPECT_EQ(kept, message.substr(0, 1023));
+}
+
+TEST(RpcStatus, FieldsAndReasonsOfAnyLengthFitTheHeaders) {
+  const std::string huge(100'000, 'X');
+  const grpc::Status wire = ToRpcStatus(WithField(InvalidInput(huge, huge), huge));
+  EXPECT_LE(wire.error_message().size() + wire.error_details().size() * 4 / 3, 7 << 10);
+  EXPECT_EQ(ReasonOf(FromRpcStatus(wire)), huge.substr(0, 63));
+  EXPECT_EQ(FieldOf(FromRpcStatus(wire)), huge.substr(0, 256));
 }
 
 TEST(RpcStatus, OkStaysOk) {
