@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstring>
 #include <filesystem>
 #include <utility>
 
@@ -225,6 +226,19 @@ absl::Status CheckRelativeName(absl::string_view name) {
   return absl::OkStatus();
 }
 
+// What is wrong with the name is its giver's fault, not the disk's.
+absl::Status UnresolvedName(int error_number, const std::string& action) {
+  switch (error_number) {
+    case ENOTDIR:
+      return ErrnoError(ENOENT, action);
+    case ENAMETOOLONG:
+    case ELOOP:
+      return InvalidInput("PATH_INVALID", absl::StrCat(action, ": ", std::strerror(error_number)));
+    default:
+      return ErrnoError(error_number, action);
+  }
+}
+
 }  // namespace
 
 FileSystem& RealFileSystem() {
@@ -301,7 +315,7 @@ absl::StatusOr<std::string> ResolveBelow(const std::string& root, absl::string_v
   const std::filesystem::path real_root = std::filesystem::canonical(root, error);
   if (error) return ErrnoError(error.value(), absl::StrCat("resolving root ", root));
   const std::filesystem::path real = std::filesystem::canonical(real_root / std::string(name), error);
-  if (error) return ErrnoError(error.value(), absl::StrFormat("resolving '%s' below %s", name, root));
+  if (error) return UnresolvedName(error.value(), absl::StrFormat("resolving '%s' below %s", name, root));
   const auto [mismatch, unused] = std::mismatch(real_root.begin(), real_root.end(), real.begin(), real.end());
   if (mismatch != real_root.end()) {
     return InvalidInput("PATH_ESCAPES_ROOT",

@@ -94,8 +94,8 @@ std::string BaseName(absl::string_view path);
 std::string DirectoryName(absl::string_view path);
 
 // The real path of `name` below `root`, every symlink resolved. `name` is relative, has no "..", no empty part, no
-// control characters. Reasons: PATH_INVALID (malformed name), PATH_ESCAPES_ROOT (a link or ".." leads outside),
-// FILE_NOT_FOUND.
+// control characters. Reasons: PATH_INVALID (malformed or overlong name, a circle of links), PATH_ESCAPES_ROOT (a link
+// or ".." leads outside), FILE_NOT_FOUND.
 absl::StatusOr<std::string> ResolveBelow(const std::string& root, absl::string_view name);
 
 }  // namespace quantd
