@@ -1,6 +1,7 @@
 #include "server/api/spec_validation.h"
 
 #include <algorithm>
+#include <cmath>
 #include <iterator>
 
 #include "absl/strings/str_cat.h"
@@ -68,7 +69,21 @@ absl::Status CheckLabels(const v1::QuantJobSpec& spec) {
   return absl::OkStatus();
 }
 
-absl::Status CheckRules(const v1::Recipe& recipe) {
+// What the parameters are and what they may be is the planner's business; here they are only made sure to have one
+// plain value each, which survives the way into a job file.
+absl::Status CheckOverrides(const google::protobuf::Struct& overrides, absl::string_view field) {
+  for (const auto& [name, value] : overrides.fields()) {
+    const bool plain = value.has_bool_value() || value.has_string_value() ||
+                       (value.has_number_value() && std::isfinite(value.number_value()));
+    if (plain) continue;
+    return Refuse(absl::StrCat(field, ".", KeepBeginning(name, 100)), "RECIPE_PARAMETER_TYPE",
+                  "the value of a parameter is a finite number, true or false, or a string");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckRecipe(const v1::Recipe& recipe) {
+  RETURN_IF_ERROR(CheckOverrides(recipe.overrides(), "spec.recipe.overrides"));
   if (recipe.rules_size() > kMaxRules) {
     return Refuse("spec.recipe.rules", "RULES_INVALID",
                   absl::StrFormat("%d rules, the limit is %d", recipe.rules_size(), kMaxRules));
@@ -79,6 +94,7 @@ absl::Status CheckRules(const v1::Recipe& recipe) {
       return Refuse(absl::StrFormat("spec.recipe.rules[%d].pattern", i), "RULES_INVALID",
                     absl::StrFormat("a pattern has 1 to %d bytes", kMaxPatternBytes));
     }
+    RETURN_IF_ERROR(CheckOverrides(recipe.rules(i).overrides(), absl::StrFormat("spec.recipe.rules[%d].overrides", i)));
   }
   return absl::OkStatus();
 }
@@ -94,22 +110,14 @@ absl::Status CheckCalibration(const v1::CalibrationSpec& calibration) {
   return CheckChoice("spec.calibration.bos", kReason, calibration.bos(), kBosPolicies);
 }
 
-absl::Status CheckEvaluation(const v1::QuantJobSpec& spec) {
+absl::Status CheckEvaluation(const v1::EvaluationSpec& evaluation) {
   constexpr char kReason[] = "EVALUATION_INVALID";
-  const v1::EvaluationSpec& evaluation = spec.evaluation();
   if (evaluation.file().empty()) {
     return Refuse("spec.evaluation.file", kReason, "name a text below the data root, or leave out evaluation");
   }
   RETURN_IF_ERROR(CheckRange({"spec.evaluation.context", kReason, evaluation.context(), /*minimum=*/2, INT32_MAX}));
   RETURN_IF_ERROR(CheckRange({"spec.evaluation.windows", kReason, evaluation.windows(), /*minimum=*/1, INT32_MAX}));
-  RETURN_IF_ERROR(CheckChoice("spec.evaluation.protocol", kReason, evaluation.protocol(), kProtocols));
-  if (spec.has_calibration() && spec.calibration().file() == evaluation.file()) {
-    return Refuse("spec.evaluation.file", "EVALUATION_TEXT_IS_CALIBRATION_TEXT",
-                  absl::StrFormat("'%s' is the calibration text too; the loss would look smaller than it is, name "
-                                  "another text",
-                                  evaluation.file()));
-  }
-  return absl::OkStatus();
+  return CheckChoice("spec.evaluation.protocol", kReason, evaluation.protocol(), kProtocols);
 }
 
 // FILE_NOT_FOUND gets the reason that says what kind of thing is missing.
@@ -121,11 +129,28 @@ absl::Status Located(const absl::StatusOr<std::string>& path, absl::string_view 
   return WithField(path.status(), field);
 }
 
-absl::Status CheckText(const std::string& root, const std::string& file, absl::string_view field) {
-  const auto path = ResolveBelow(root, file);
+absl::StatusOr<std::string> LocateText(const std::string& root, const std::string& file, absl::string_view field) {
+  auto path = ResolveBelow(root, file);
   RETURN_IF_ERROR(Located(path, field, "DATA_NOT_FOUND"));
-  if (!RealFileSystem().IsDirectory(*path)) return absl::OkStatus();
-  return Refuse(field, "DATA_NOT_FOUND", absl::StrFormat("'%s' is a folder; name a text file", file));
+  if (!RealFileSystem().IsDirectory(*path)) return path;
+  return WithField(ReasonError(absl::StatusCode::kNotFound, "DATA_NOT_FOUND",
+                               absl::StrFormat("%s: '%s' is a folder; name a text file", field, file)),
+                   field);
+}
+
+absl::Status CheckTexts(const v1::QuantJobSpec& spec, const std::string& data_root) {
+  std::string calibration;
+  if (spec.has_calibration()) {
+    ASSIGN_OR_RETURN(calibration, LocateText(data_root, spec.calibration().file(), "spec.calibration.file"));
+  }
+  if (!spec.has_evaluation()) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const std::string evaluation,
+                   LocateText(data_root, spec.evaluation().file(), "spec.evaluation.file"));
+  if (evaluation != calibration) return absl::OkStatus();
+  return Refuse("spec.evaluation.file", "EVALUATION_TEXT_IS_CALIBRATION_TEXT",
+                absl::StrFormat("'%s' is the calibration text too; the loss would look smaller than it is, name "
+                                "another text",
+                                spec.evaluation().file()));
 }
 
 }  // namespace
@@ -148,9 +173,9 @@ absl::Status ValidateSpec(const v1::QuantJobSpec& spec) {
     RETURN_IF_ERROR(CheckChoice(field, "EXPORT_UNKNOWN", spec.exports(i), kExports));
   }
   RETURN_IF_ERROR(CheckLabels(spec));
-  RETURN_IF_ERROR(CheckRules(spec.recipe()));
+  RETURN_IF_ERROR(CheckRecipe(spec.recipe()));
   if (spec.has_calibration()) RETURN_IF_ERROR(CheckCalibration(spec.calibration()));
-  if (spec.has_evaluation()) RETURN_IF_ERROR(CheckEvaluation(spec));
+  if (spec.has_evaluation()) RETURN_IF_ERROR(CheckEvaluation(spec.evaluation()));
   return absl::OkStatus();
 }
 
@@ -162,11 +187,7 @@ absl::Status CheckPaths(const v1::QuantJobSpec& spec, const std::string& model_r
                                  absl::StrFormat("spec.model: '%s' is not a folder", spec.model())),
                      "spec.model");
   }
-  if (spec.has_calibration()) {
-    RETURN_IF_ERROR(CheckText(data_root, spec.calibration().file(), "spec.calibration.file"));
-  }
-  if (spec.has_evaluation()) RETURN_IF_ERROR(CheckText(data_root, spec.evaluation().file(), "spec.evaluation.file"));
-  return absl::OkStatus();
+  return CheckTexts(spec, data_root);
 }
 
 }  // namespace quantd

@@ -10,12 +10,13 @@
 namespace quantd {
 
 // Sizes, ranges and closed sets. INVALID_ARGUMENT with the field: SPEC_TOO_LARGE, MODEL_MISSING, RECIPE_MISSING,
-// DEVICE_UNKNOWN, EXPORT_UNKNOWN, LABELS_INVALID, CALIBRATION_INVALID, EVALUATION_INVALID,
-// EVALUATION_TEXT_IS_CALIBRATION_TEXT, RULES_INVALID.
+// RECIPE_PARAMETER_TYPE, RULES_INVALID, DEVICE_UNKNOWN, EXPORT_UNKNOWN, LABELS_INVALID, CALIBRATION_INVALID,
+// EVALUATION_INVALID.
 absl::Status ValidateSpec(const v1::QuantJobSpec& spec);
 
 // The model is a folder below its root and the texts are files below theirs. NOT_FOUND MODEL_NOT_FOUND,
-// DATA_NOT_FOUND; INVALID_ARGUMENT PATH_ESCAPES_ROOT, PATH_INVALID.
+// DATA_NOT_FOUND; INVALID_ARGUMENT PATH_ESCAPES_ROOT, PATH_INVALID, EVALUATION_TEXT_IS_CALIBRATION_TEXT (also by way of
+// a link).
 absl::Status CheckPaths(const v1::QuantJobSpec& spec, const std::string& model_root, const std::string& data_root);
 
 }  // namespace quantd
