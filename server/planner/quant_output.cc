@@ -3,6 +3,7 @@
 #include <google/protobuf/util/json_util.h>
 
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -30,16 +31,17 @@ absl::StatusCode CodeNamed(absl::string_view name) {
   return absl::StatusCode::kUnknown;
 }
 
-// {"error": {"reason", "message", "field", "code"}}
-absl::Status PrintedError(const Json& error, const CommandResult& result) {
-  if (!error.is_object()) return PlannerFailed("it printed no error", result);
-  ASSIGN_OR_RETURN(const std::string reason, JsonStringOr(error, "reason", "", "error"));
-  ASSIGN_OR_RETURN(const std::string message, JsonStringOr(error, "message", "", "error"));
-  ASSIGN_OR_RETURN(const std::string field, JsonStringOr(error, "field", "", "error"));
-  ASSIGN_OR_RETURN(const std::string code, JsonStringOr(error, "code", "", "error"));
-  const absl::Status status = ReasonError(CodeNamed(code), reason, message);
-  if (field.empty()) return status;
-  return WithField(status, absl::StartsWith(field, "spec.") ? field : absl::StrCat("spec.", field));
+// {"error": {"reason", "message", "field", "code"}}; nothing when `error` is not like that.
+std::optional<absl::Status> PrintedError(const Json& error) {
+  if (!error.is_object()) return std::nullopt;
+  const auto reason = JsonStringOr(error, "reason", "", "error");
+  const auto message = JsonStringOr(error, "message", "", "error");
+  const auto field = JsonStringOr(error, "field", "", "error");
+  const auto code = JsonStringOr(error, "code", "", "error");
+  if (!reason.ok() || reason->empty() || !message.ok() || !field.ok() || !code.ok()) return std::nullopt;
+  const absl::Status status = ReasonError(CodeNamed(*code), *reason, *message);
+  if (field->empty()) return status;
+  return WithField(status, absl::StartsWith(*field, "spec.") ? *field : absl::StrCat("spec.", *field));
 }
 
 }  // namespace
@@ -50,7 +52,8 @@ absl::Status ReadQuantOutput(const CommandResult& result, google::protobuf::Mess
   if (result.exit_code != 0) {
     const auto json = ParseJson(result.output, "output of quant");
     if (!json.ok() || !json->is_object()) return PlannerFailed(absl::StrCat("exit code ", result.exit_code), result);
-    return PrintedError(json->value("error", Json()), result);
+    const std::optional<absl::Status> error = PrintedError(json->value("error", Json()));
+    return error.has_value() ? *error : PlannerFailed("it printed no error", result);
   }
   google::protobuf::util::JsonParseOptions options;
   options.ignore_unknown_fields = true;
