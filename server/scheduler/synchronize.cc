@@ -20,6 +20,7 @@ using v1::SynchronizeResponse;
 
 constexpr int kMaxSlots = 1024;
 constexpr size_t kMaxIdBytes = 128;
+constexpr size_t kMaxDeviceBytes = 64;
 constexpr absl::Duration kLongestPoll = absl::Seconds(60);
 constexpr absl::Duration kIdleCallInterval = absl::Seconds(20);
 // How often a waiting call looks whether its caller is still there.
@@ -36,7 +37,11 @@ absl::Status CheckRequest(const SynchronizeRequest& request) {
     return bad("incarnation", "must have 1 to 128 bytes");
   }
   if (request.slots() < 0 || request.slots() > kMaxSlots) return bad("slots", "must be 0 to 1024");
-  if (request.capabilities().devices_size() > 16) return bad("capabilities.devices", "must be at most 16");
+  const auto& devices = request.capabilities().devices();
+  const auto is_long = [](const std::string& device) { return device.size() > kMaxDeviceBytes; };
+  if (devices.size() > 16 || std::any_of(devices.begin(), devices.end(), is_long)) {
+    return bad("capabilities.devices", "must be at most 16, each of at most 64 bytes");
+  }
   if (request.running_size() > kMaxSlots || request.finished_size() > kMaxSlots) {
     return bad("running", "and finished must be at most 1024 each");
   }
