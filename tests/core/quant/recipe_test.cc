@@ -174,6 +174,11 @@ TEST(Rules, BadOverrideNamesTheRule) {
   EXPECT_EQ(FieldOf(status), "recipe.rules[1].overrides.bits");
 }
 
+TEST(Rules, HaveALimit) {
+  const std::vector<LayerRule> rules(4097, LayerRule{"*", Json::object()});
+  EXPECT_THAT(MakeRecipe("rtn", Json::object(), rules), FailsWith("RULES_TOO_MANY", "4096 rules, not 4097"));
+}
+
 TEST(Rules, EmptyPatternAndWrongSkipAreRefused) {
   EXPECT_THAT(MakeRecipe("rtn", {}, {{"", Json{{"bits", 8}}}}), FailsWith("RULE_PATTERN_INVALID", "0 bytes"));
   EXPECT_THAT(MakeRecipe("rtn", {}, {{"*", Json{{"skip", "yes"}}}}), FailsWith("RECIPE_PARAMETER_TYPE", "skip"));
