@@ -3,6 +3,9 @@
 #include <sched.h>
 
 #include <algorithm>
+#include <cmath>
+
+#include "core/base/container_limits.h"
 
 namespace quantd {
 namespace {
@@ -86,7 +89,8 @@ void ThreadPool::ParallelFor(int64_t count, const std::function<void(int64_t)>& 
 int AvailableCores() {
   cpu_set_t set;
   if (sched_getaffinity(0, sizeof(set), &set) != 0) return 1;
-  return std::max(1, CPU_COUNT(&set));
+  const double quota = std::ceil(ReadContainerLimits().cpus);
+  return static_cast<int>(std::max(1.0, std::min<double>(CPU_COUNT(&set), quota)));
 }
 
 }  // namespace quantd

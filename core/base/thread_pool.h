@@ -52,7 +52,7 @@ class ThreadPool {
   std::vector<std::thread> threads_;
 };
 
-// Cores this process may run on (its CPU affinity), at least 1.
+// Cores this process may use: its CPU affinity, or the quota of its container (rounded up) where that is lower.
 int AvailableCores();
 
 }  // namespace quantd

@@ -1,11 +1,10 @@
 #include "core/compute/execution_context.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_format.h"
+#include "core/base/container_limits.h"
 #include "core/base/status.h"
 
 namespace quantd {
@@ -33,10 +32,6 @@ absl::StatusOr<Device> ChooseDevice(absl::string_view name) {
                        "device 'cuda' is not available: this build has no CUDA kernels; use cpu or auto");
   }
   return InvalidInput("DEVICE_UNKNOWN", absl::StrFormat("device '%s' is not one of auto, cpu, cuda", name));
-}
-
-uint64_t HalfOfPhysicalMemory() {
-  return static_cast<uint64_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<uint64_t>(sysconf(_SC_PAGESIZE)) / 2;
 }
 
 }  // namespace
@@ -69,7 +64,7 @@ absl::StatusOr<std::unique_ptr<ExecutionContext>> ExecutionContext::Create(const
                                                                 options.threads, kMaxThreads));
   }
   context->memory_budget_bytes_ =
-      options.memory_budget_bytes != 0 ? options.memory_budget_bytes : HalfOfPhysicalMemory();
+      options.memory_budget_bytes != 0 ? options.memory_budget_bytes : UsableMemoryBytes() / 2;
   context->pool_ = std::make_unique<ThreadPool>(options.threads == 0 ? AvailableCores() : options.threads);
   return context;
 }

@@ -23,7 +23,7 @@ struct ExecutionOptions {
   std::string device = "auto";       // "cpu", "cuda" or "auto"
   int threads = 0;                   // 0: all cores this process may use
   std::string isa_at_most = "";      // "scalar", "avx2", "avx512"; can only lower what the CPU and OS support
-  uint64_t memory_budget_bytes = 0;  // 0: half of the physical memory
+  uint64_t memory_budget_bytes = 0;  // 0: half of what the machine, or the container, allows
 };
 
 class ExecutionContext {

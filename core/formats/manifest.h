@@ -45,7 +45,7 @@ struct ManifestExport {
 struct Manifest {
   std::string recipe_json = "{}";
   std::string model_fingerprint;   // ModelFingerprint of the source folder
-  std::string calibration_sha256;  // of the token streams; empty: none was used
+  std::string calibration_sha256;  // of the bytes of the text; empty: none was used
   std::string evaluation_sha256;
   std::string build_version;
   std::vector<ManifestFile> files;  // sorted by path

@@ -36,7 +36,20 @@ absl::Status CheckRuleShape(const LayerRule& rule, absl::string_view field) {
   return absl::OkStatus();
 }
 
-absl::Status CheckRules(const Recipe& recipe) {
+// The overrides with each value in its parameter's type: equal rules have equal fingerprints, however they were
+// written.
+Json CanonicalOverrides(const Json& overrides, const Parameters& applied) {
+  if (!overrides.is_object()) return Json::object();
+  Json canonical = overrides;
+  const Json values = applied.ToJson();
+  for (auto& [name, value] : canonical.items()) {
+    if (name != "skip") value = values[name];
+  }
+  return canonical;
+}
+
+// Checks every rule and makes its overrides canonical.
+absl::Status CheckRules(Recipe& recipe) {
   if (recipe.rules.size() > kMaxRules) {
     return WithField(InvalidInput("RULES_TOO_MANY", absl::StrFormat("a recipe may have %d rules, not %d", kMaxRules,
                                                                     recipe.rules.size())),
@@ -44,8 +57,10 @@ absl::Status CheckRules(const Recipe& recipe) {
   }
   for (size_t i = 0; i < recipe.rules.size(); ++i) {
     const std::string field = absl::StrFormat("recipe.rules[%d]", i);
-    RETURN_IF_ERROR(CheckRuleShape(recipe.rules[i], field));
-    RETURN_IF_ERROR(ApplyRule(recipe.rules[i], recipe.parameters, field).status());
+    LayerRule& rule = recipe.rules[i];
+    RETURN_IF_ERROR(CheckRuleShape(rule, field));
+    ASSIGN_OR_RETURN(const RuleEffect effect, ApplyRule(rule, recipe.parameters, field));
+    rule.overrides = CanonicalOverrides(rule.overrides.get(), effect.parameters);
   }
   return absl::OkStatus();
 }

@@ -10,8 +10,8 @@
 #include <utility>
 
 #include "absl/strings/ascii.h"
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "core/base/container_limits.h"
 #include "core/base/status.h"
 
 namespace quantd {
@@ -19,17 +19,6 @@ namespace {
 
 constexpr absl::string_view kLockName = "lock";
 constexpr size_t kMaxIdBytes = 63;
-
-int64_t MemoryBytes() {
-  const int64_t machine = static_cast<int64_t>(sysconf(_SC_PHYS_PAGES)) * sysconf(_SC_PAGESIZE);
-  const int fd = open("/sys/fs/cgroup/memory.max", O_RDONLY | O_CLOEXEC);
-  std::array<char, 32> text = {};
-  const ssize_t got = fd < 0 ? 0 : read(fd, text.data(), text.size() - 1);
-  if (fd >= 0) close(fd);
-  int64_t limit = 0;
-  const bool limited = got > 0 && absl::SimpleAtoi(text.data(), &limit) && limit > 0;  // else "max"
-  return limited ? std::min(machine, limit) : machine;
-}
 
 std::string WidestInstructionSet() {
 #if defined(__x86_64__)
@@ -50,7 +39,7 @@ absl::Status RemoveLeftovers(FileSystem& files, const std::string& folder) {
 }  // namespace
 
 v1::WorkerCapabilities HostCapabilities(FileSystem& files, const std::string& scratch_dir) {
-  static const int64_t memory_bytes = MemoryBytes();
+  static const auto memory_bytes = static_cast<int64_t>(UsableMemoryBytes());
   v1::WorkerCapabilities capabilities;
   capabilities.add_devices("cpu");
   capabilities.set_memory_bytes(memory_bytes);

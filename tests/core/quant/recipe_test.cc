@@ -160,6 +160,14 @@ TEST(Rules, FirstMatchWins) {
   EXPECT_EQ(plans[3].parameters.Int("group_size"), 32);
 }
 
+TEST(Rules, OverridesAreCanonicalHoweverTheyWereWritten) {
+  const Json typed = {{"act_order", false}, {"static_groups", false}, {"bits", 8}, {"damping", 0.5}};
+  const Json text = {{"act_order", "false"}, {"static_groups", "false"}, {"bits", "8"}, {"damping", "0.50"}};
+  ASSERT_OK_AND_ASSIGN(const Recipe from_typed, MakeRecipe("gptq", Json::object(), {{"*", typed}, {"x", {}}}));
+  ASSERT_OK_AND_ASSIGN(const Recipe from_text, MakeRecipe("gptq", {}, {{"*", text}, {"x", Json::object()}}));
+  EXPECT_EQ(JsonText(from_text.ToJson()), JsonText(from_typed.ToJson()));
+}
+
 TEST(Rules, PatternWithoutMatchIsRefused) {
   ASSERT_OK_AND_ASSIGN(const Recipe recipe, MakeRecipe("rtn", {}, {{"*.k_proj", Json{{"bits", 8}}}}));
   const std::vector<LinearSite> sites = Sites();
