@@ -15,6 +15,8 @@ set(CMAKE_CXX_FLAGS_DEBUG "-O0 -g1")
 
 set(QUANTD_SANITIZE "" CACHE STRING "Sanitizers, e.g. address,undefined or thread")
 if(QUANTD_SANITIZE)
+  # Instrumented code without any optimization is too slow for whole jobs.
+  set(CMAKE_CXX_FLAGS_DEBUG "-O1 -g1")
   add_compile_options(-fsanitize=${QUANTD_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
   add_link_options(-fsanitize=${QUANTD_SANITIZE})
 endif()
