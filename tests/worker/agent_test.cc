@@ -67,6 +67,13 @@ constexpr Ending kEndings[] = {
     {"Segmentation", "say quantize 0.4\nkill -SEGV $$", "CHILD_CRASHED", "SIGSEGV (11) in phase quantize", 0, SIGSEGV,
      "quantize"},
     {"KilledFromOutside", "say calibrate 0.2\nkill -KILL $$", "CHILD_KILLED", "out-of-memory", 0, SIGKILL, "calibrate"},
+    {"TerminatedFromOutside", "say quantize 0.3\nkill -TERM $$", "CHILD_KILLED", "SIGTERM (15) in phase quantize", 0,
+     SIGTERM, "quantize"},
+    // As `quant` ends when it is asked to: the worker did not ask.
+    {"ToldToStopFromOutside",
+     "stop() { echo '{\"error\":{\"reason\":\"CANCELLED\",\"message\":\"the job was cancelled\"}}' >&3; exit 130; }\n"
+     "trap stop TERM\nsay quantize 0.3\nkill -TERM $$\nsleep 1000",
+     "CHILD_KILLED", "SIGTERM (or SIGINT) in phase quantize, layer layers.0.up, from outside", 130, 0, "quantize"},
     {"SilentExit", "exit 5", "CHILD_CRASHED", "code 5 before its first phase", 5, 0, ""},
     {"NoArtifact", "say pack 0.9\nmkdir -p $OUT\necho '{}' > $OUT/report.json", "ARTIFACT_MALFORMED",
      "no manifest.json", 0, 0, "publish"},

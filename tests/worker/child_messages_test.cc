@@ -123,16 +123,25 @@ TEST(FailureOf, AnErrorLineOutranksTheSignalThatCameAfter) {
   ChildEnd end;
   end.status.signal = 11;
   end.error.emplace();
-  end.error->set_reason("OUT_OF_MEMORY");
+  end.error->set_reason("MEMORY_EXHAUSTED");
   const v1::JobError error = FailureOf(end);
-  EXPECT_EQ(error.reason(), "OUT_OF_MEMORY");
+  EXPECT_EQ(error.reason(), "MEMORY_EXHAUSTED");
   EXPECT_EQ(error.signal(), 11);
 }
 
 TEST(FailureOf, ExitCode130MeansSomebodyElseStoppedIt) {
   ChildEnd end;
   end.status.exit_code = 130;
-  EXPECT_EQ(FailureOf(end).reason(), "CHILD_KILLED");
+  for (const char* said : {"", "CANCELLED"}) {
+    if (*said != '\0') end.error.emplace().set_reason(said);
+    const v1::JobError error = FailureOf(end);
+    EXPECT_EQ(error.reason(), "CHILD_KILLED") << said;
+    EXPECT_THAT(error.message(), testing::HasSubstr("SIGTERM")) << said;
+    EXPECT_THAT(error.message(), testing::HasSubstr("not by its worker")) << said;
+    EXPECT_EQ(error.exit_code(), 130) << said;
+  }
+  end.error->set_reason("DISK_FULL");
+  EXPECT_EQ(FailureOf(end).reason(), "DISK_FULL") << "it had a reason of its own";
 }
 
 }  // namespace

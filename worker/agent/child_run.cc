@@ -25,7 +25,9 @@ constexpr int kPollMs = 50;
 constexpr int kEndingPollMs = 2;
 // A process that left the group may keep a pipe full for ever: read so much after the end, no more.
 constexpr int kMaxReadsAfterEnd = 64;
+// How `quant` ends when SIGTERM or SIGINT asks it to.
 constexpr int kExitCancelled = 130;
+constexpr absl::string_view kCancelledReason = "CANCELLED";
 
 class Watch {
  public:
@@ -122,22 +124,39 @@ std::string During(const v1::JobProgress& progress) {
   return absl::StrCat("in phase ", progress.phase(), progress.layer().empty() ? "" : ", layer ", progress.layer());
 }
 
+// What to do when neither the worker nor the job wanted the end.
+absl::string_view RemedyFor(int signal) {
+  if (signal == SIGKILL) return "; most likely by the out-of-memory killer: give the worker more memory";
+  if (signal != SIGTERM) return "";
+  return ", from outside and not by its worker; submit the job again, and let whatever stops services signal the "
+         "worker alone (systemd: KillMode=mixed)";
+}
+
 void ExplainSignal(const ChildEnd& end, v1::JobError& error) {
   const SignalName signal = NameOf(end.status.signal);
   error.set_reason(signal.crash ? "CHILD_CRASHED" : "CHILD_KILLED");
-  error.set_message(
-      absl::StrFormat("the job's process was ended by %s (%d) %s", signal.name, signal.number, During(end.progress)));
-  if (signal.number == SIGKILL) {
-    error.mutable_message()->append("; most likely by the out-of-memory killer: give the worker more memory");
-  }
+  error.set_message(absl::StrFormat("the job's process was ended by %s (%d) %s%s", signal.name, signal.number,
+                                    During(end.progress), RemedyFor(signal.number)));
+}
+
+// `quant` takes SIGTERM and SIGINT for a wish to cancel and says only that it was cancelled. When its worker had no
+// such wish, somebody else sent the signal.
+bool StoppedFromOutside(const ChildEnd& end) {
+  if (end.error.has_value()) return end.error->reason() == kCancelledReason;
+  return end.status.exit_code == kExitCancelled;
+}
+
+void ExplainStop(const ChildEnd& end, v1::JobError& error) {
+  error.set_reason("CHILD_KILLED");
+  error.set_message(absl::StrFormat("the job's process was ended by SIGTERM (or SIGINT) %s%s", During(end.progress),
+                                    RemedyFor(SIGTERM)));
 }
 
 void ExplainExit(const ChildEnd& end, v1::JobError& error) {
-  const bool cancelled = end.status.exit_code == kExitCancelled;
-  error.set_reason(cancelled ? "CHILD_KILLED" : "CHILD_CRASHED");
-  error.set_message(absl::StrFormat(
-      "the job's process exited with code %d %s%s", end.status.exit_code, During(end.progress),
-      cancelled ? ": somebody other than its worker stopped it" : " without giving a reason; its log may say more"));
+  error.set_reason("CHILD_CRASHED");
+  error.set_message(
+      absl::StrFormat("the job's process exited with code %d %s without giving a reason; its log may say more",
+                      end.status.exit_code, During(end.progress)));
 }
 
 }  // namespace
@@ -148,7 +167,9 @@ ChildEnd WatchChild(ChildProcess& child, const ChildRunOptions& options) {
 
 v1::JobError FailureOf(const ChildEnd& end) {
   v1::JobError error;
-  if (end.error.has_value()) {
+  if (StoppedFromOutside(end)) {
+    ExplainStop(end, error);
+  } else if (end.error.has_value()) {
     error = *end.error;
   } else if (end.status.signal != 0) {
     ExplainSignal(end, error);

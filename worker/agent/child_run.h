@@ -38,6 +38,7 @@ struct ChildEnd {
 ChildEnd WatchChild(ChildProcess& child, const ChildRunOptions& options);
 
 // Why the job failed, for a child that ended neither with exit code 0 nor because it was stopped:
+//   it says CANCELLED       CHILD_KILLED: it got SIGTERM, and not from its worker; exit code 130 means the same
 //   its last error line     reason and message are the child's
 //   SIGSEGV, SIGABRT, ...   CHILD_CRASHED
 //   SIGKILL, SIGTERM, ...   CHILD_KILLED: somebody else ended it, for SIGKILL most likely the out-of-memory killer
