@@ -2,48 +2,13 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 
 #include "absl/strings/str_format.h"
+#include "core/quant/clip_search.h"
+#include "core/quant/uniform_range.h"
 
 namespace quantd {
 namespace {
-
-// The search shrinks the range by 0, 1, ... 79 percent.
-constexpr int kClipSteps = 80;
-// Symmetric grids meet exact ties between ranges: a tighter one must win by more than the rounding of weights in f32.
-constexpr double kClipTie = 1e-7;
-
-struct ScaleAndZero {
-  float scale;
-  float zero;
-};
-
-float StoredScale(float scale, Dtype dtype) {
-  // A range so small that its scale underflows still needs a positive one.
-  if (dtype == Dtype::kF32) return std::max(scale, std::numeric_limits<float>::min());
-  constexpr float kSmallestF16 = 0x1p-24f;
-  return std::max(F16ToF32(F32ToF16(scale)), kSmallestF16);
-}
-
-ScaleAndZero GridOfRange(const UniformOptions& options, float lo, float hi) {
-  const float max_code = static_cast<float>(options.max_code());
-  const float scale = StoredScale((hi - lo) / max_code, options.scale_dtype);
-  if (options.symmetric) return {scale, static_cast<float>(1 << (options.bits - 1))};
-  return {scale, std::clamp(std::nearbyint(-lo / scale), 0.0f, max_code)};
-}
-
-// lo <= 0 <= hi: what the levels must span.
-void AdjustRange(const UniformOptions& options, float& lo, float& hi) {
-  if (options.symmetric) {
-    hi = std::max(-lo, hi);
-    if (lo < 0 || !options.authors_range) lo = -hi;
-  }
-  if (lo == 0 && hi == 0) {
-    lo = -1;
-    hi = 1;
-  }
-}
 
 class UniformFitter {
  public:
@@ -61,8 +26,8 @@ class UniformFitter {
     ForSlabs([this](int64_t slab) { MeasureRange(slab); });
     if (!options_.per_row) ShareRange();
     for (int64_t row = 0; row < padded_rows_; ++row) AdjustRange(options_, lo_[row], hi_[row]);
-    SetScales(result_, 1.0f);
-    if (options_.clip_search) SearchClipping();
+    SetScales(options_.clip_search ? SearchClipping(context_, options_, columns_, {lo_, hi_})
+                                   : std::vector<int>(padded_rows_, 100));
     RETURN_IF_ERROR(CheckScales());
     return std::move(result_);
   }
@@ -85,45 +50,13 @@ class UniformFitter {
     std::fill(hi_.begin(), hi_.end(), *std::max_element(hi_.begin(), hi_.end()));
   }
 
-  void SetScales(UniformScales& target, float shrink) const {
+  void SetScales(const std::vector<int>& percents) {
     for (int64_t row = 0; row < padded_rows_; ++row) {
+      const float shrink = ShrinkOf(percents[row]);
       const ScaleAndZero grid = GridOfRange(options_, shrink * lo_[row], shrink * hi_[row]);
-      target.scales[row] = grid.scale;
-      target.zeros[row] = grid.zero;
+      result_.scales[row] = grid.scale;
+      result_.zeros[row] = grid.zero;
     }
-  }
-
-  void SearchClipping() {
-    UniformScales candidate = result_;
-    std::vector<double> best(padded_rows_, std::numeric_limits<double>::infinity());
-    for (int step = 0; step < kClipSteps; ++step) {
-      SetScales(candidate, static_cast<float>(1.0 - step / 100.0));
-      const std::vector<double> errors = ClipErrors(candidate);
-      for (int64_t row = 0; row < padded_rows_; ++row) {
-        if (!(errors[row] < best[row] * (1 - kClipTie))) continue;
-        best[row] = errors[row];
-        result_.scales[row] = candidate.scales[row];
-        result_.zeros[row] = candidate.zeros[row];
-      }
-    }
-  }
-
-  // One sum a row, or the sum over all rows in each when they share a scale.
-  std::vector<double> ClipErrors(const UniformScales& candidate) const {
-    std::vector<double> errors(padded_rows_);
-    ForSlabs([&](int64_t slab) {
-      const int64_t row = slab * kSlabRows;
-      for (int64_t c = 0; c < columns_.count; ++c) {
-        kernels_.add_clip_errors(columns_.weights.column(slab, columns_.first + c), &candidate.scales[row],
-                                 &candidate.zeros[row], static_cast<float>(options_.max_code()), &errors[row]);
-      }
-    });
-    if (!options_.per_row) {
-      double sum = 0;
-      for (double error : errors) sum += error;
-      std::fill(errors.begin(), errors.end(), sum);
-    }
-    return errors;
   }
 
   absl::Status CheckScales() const {
