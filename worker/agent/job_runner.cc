@@ -146,7 +146,6 @@ std::optional<v1::FinishedJob> JobRunner::Publish() {
   const absl::Status uploaded = UploadArtifact(services_.server, services_.files, upload, *artifact, stop_.get_token());
   if (stop_reason() != StopReason::kNone) return StoppedResult();
   if (IsStaleLease(uploaded)) return std::nullopt;
-  if (IsJobCancelling(uploaded)) return Finished(v1::FinishedJob::OUTCOME_CANCELLED);
   if (!uploaded.ok()) return Failed(uploaded);
 
   v1::FinishedJob finished = Finished(v1::FinishedJob::OUTCOME_SUCCEEDED);

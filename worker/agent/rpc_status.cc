@@ -30,11 +30,7 @@ absl::Status FromRpc(const grpc::Status& status) {
 }
 
 bool IsStaleLease(const absl::Status& status) {
-  return status.code() == absl::StatusCode::kAborted && !IsJobCancelling(status);
-}
-
-bool IsJobCancelling(const absl::Status& status) {
-  return status.code() == absl::StatusCode::kAborted && ReasonOf(status) == "JOB_CANCELLING";
+  return status.code() == absl::StatusCode::kAborted;
 }
 
 bool IsTransient(const absl::Status& status) {
