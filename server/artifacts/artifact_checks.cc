@@ -10,6 +10,7 @@ namespace quantd {
 namespace {
 
 constexpr size_t kMaxPathBytes = 512;
+constexpr size_t kMaxPartBytes = 255;  // of the file systems we run on
 constexpr size_t kSha256HexDigits = 64;
 
 bool IsPathCharacter(char c) {
@@ -17,7 +18,8 @@ bool IsPathCharacter(char c) {
 }
 
 bool IsGoodPart(absl::string_view part) {
-  return !part.empty() && part.front() != '.' && std::all_of(part.begin(), part.end(), &IsPathCharacter);
+  return !part.empty() && part.size() <= kMaxPartBytes && part.front() != '.' &&
+         std::all_of(part.begin(), part.end(), &IsPathCharacter);
 }
 
 bool IsLowerHex(char c) {
@@ -32,8 +34,8 @@ absl::Status CheckArtifactPath(absl::string_view path) {
   return InvalidInput(
       "ARTIFACT_PATH_INVALID",
       absl::StrFormat("'%s' is not a path within an artifact: it must be relative, at most %d bytes, of "
-                      "parts of letters, digits, '.', '_' and '-' that do not begin with '.'",
-                      path.substr(0, kMaxPathBytes), kMaxPathBytes));
+                      "parts of at most %d letters, digits, '.', '_' and '-' that do not begin with '.'",
+                      path.substr(0, kMaxPathBytes), kMaxPathBytes, kMaxPartBytes));
 }
 
 absl::Status CheckArtifactFile(const v1::ArtifactFile& file) {

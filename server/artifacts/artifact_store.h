@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -27,7 +28,8 @@ struct StagingKey {
   int64_t fence = 0;
 };
 
-// Relative, at most 512 bytes, parts of [A-Za-z0-9._-] that do not begin with a dot: ARTIFACT_PATH_INVALID otherwise.
+// Relative, at most 512 bytes, parts of at most 255 of [A-Za-z0-9._-] that do not begin with a dot:
+// ARTIFACT_PATH_INVALID otherwise.
 absl::Status CheckArtifactPath(absl::string_view path);
 // The path, a size >= 0 and 64 lower-case hex digits: ARTIFACT_PATH_INVALID, ARTIFACT_SIZE_INVALID,
 // ARTIFACT_DIGEST_INVALID.
@@ -39,7 +41,8 @@ class ArtifactUpload {
   virtual ~ArtifactUpload() = default;
   // INVALID_ARGUMENT UPLOAD_TOO_LONG when more comes than the file's size; RESOURCE_EXHAUSTED DISK_FULL.
   virtual absl::Status Append(absl::string_view bytes) = 0;
-  // With the last byte there: syncs and checks. DATA_LOSS DIGEST_MISMATCH: the bytes are dropped, begin again at 0.
+  // With the last byte there: syncs and checks. DATA_LOSS DIGEST_MISMATCH, and when the disk refuses the sync DISK_FULL
+  // or IO_ERROR: the bytes are dropped, begin again at 0.
   // When bytes are still missing: OK, they are kept for the next stream.
   virtual absl::Status Finish() = 0;
   virtual int64_t received_bytes() const = 0;
@@ -66,6 +69,9 @@ class ArtifactStore {
 
   // Removes what an attempt staged, or what every attempt of the job did when fence is 0.
   virtual absl::Status DropStaging(const StagingKey& key) = 0;
+
+  // Removes what every other attempt staged: leftovers of a server that was killed between a job's end and the removal.
+  virtual absl::Status KeepStaging(const std::vector<StagingKey>& live) = 0;
 
   // Published bytes. NOT_FOUND ARTIFACT_FILE_NOT_FOUND.
   virtual absl::StatusOr<std::unique_ptr<RandomAccessFile>> Open(absl::string_view sha256) = 0;

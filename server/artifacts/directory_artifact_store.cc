@@ -1,6 +1,6 @@
 #include <algorithm>
+#include <map>
 #include <memory>
-#include <mutex>
 #include <set>
 #include <utility>
 
@@ -8,103 +8,14 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/strip.h"
-#include "core/base/sha256.h"
 #include "core/base/status.h"
 #include "server/artifacts/artifact_store.h"
+#include "server/artifacts/directory_upload.h"
 
 namespace quantd {
 namespace {
 
 constexpr size_t kDigestNameLength = 64;
-constexpr absl::string_view kPartSuffix = ".part";
-
-// Files that a stream is writing now, so that two streams never mix their bytes.
-class BusyFiles {
- public:
-  bool Take(const std::string& path) {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    return paths_.insert(path).second;
-  }
-  void Release(const std::string& path) {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    paths_.erase(path);
-  }
-
- private:
-  std::mutex mutex_;
-  std::set<std::string> paths_;  // guarded by mutex_
-};
-
-// Holds a path of BusyFiles for as long as it lives.
-class BusyFile {
- public:
-  BusyFile(std::shared_ptr<BusyFiles> files, std::string path) : files_(std::move(files)), path_(std::move(path)) {}
-  BusyFile(const BusyFile&) = delete;
-  BusyFile& operator=(const BusyFile&) = delete;
-  ~BusyFile() { files_->Release(path_); }
-
- private:
-  std::shared_ptr<BusyFiles> files_;
-  std::string path_;
-};
-
-class DirectoryUpload : public ArtifactUpload {
- public:
-  DirectoryUpload(FileSystem& files, v1::ArtifactFile file, std::string final_path, int64_t received_bytes)
-      : files_(files),
-        file_(std::move(file)),
-        final_path_(std::move(final_path)),
-        part_path_(absl::StrCat(final_path_, kPartSuffix)),
-        received_bytes_(received_bytes) {}
-
-  // `busy` is released when the upload ends.
-  absl::Status Start(std::unique_ptr<BusyFile> busy, bool from_zero) {
-    busy_ = std::move(busy);
-    ASSIGN_OR_RETURN(stream_, from_zero ? files_.OpenForWrite(part_path_) : files_.OpenForAppend(part_path_));
-    return absl::OkStatus();
-  }
-
-  absl::Status Append(absl::string_view bytes) override {
-    if (static_cast<int64_t>(bytes.size()) > file_.size_bytes() - received_bytes_) {
-      return InvalidInput("UPLOAD_TOO_LONG", absl::StrFormat("%s: more bytes came than the announced %d", file_.path(),
-                                                             file_.size_bytes()));
-    }
-    RETURN_IF_ERROR(stream_->Append(bytes));
-    received_bytes_ += static_cast<int64_t>(bytes.size());
-    return absl::OkStatus();
-  }
-
-  absl::Status Finish() override {
-    if (received_bytes_ < file_.size_bytes()) return stream_->Close();
-    RETURN_IF_ERROR(stream_->Sync());
-    RETURN_IF_ERROR(stream_->Close());
-    RETURN_IF_ERROR(CheckDigest());
-    return files_.Rename(part_path_, final_path_);
-  }
-
-  int64_t received_bytes() const override { return received_bytes_; }
-
- private:
-  // Reads the file back: what counts is what is on disk, and a resumed upload was written by several streams.
-  absl::Status CheckDigest() {
-    ASSIGN_OR_RETURN(const std::string digest, Sha256OfFile(part_path_));
-    if (digest == file_.sha256()) return absl::OkStatus();
-    (void)files_.RemoveFile(part_path_);
-    return ReasonError(
-        absl::StatusCode::kDataLoss, "DIGEST_MISMATCH",
-        absl::StrFormat("%s: the bytes that arrived have SHA-256 %s, announced was %s; send it again from "
-                        "offset 0",
-                        file_.path(), digest, file_.sha256()));
-  }
-
-  FileSystem& files_;
-  const v1::ArtifactFile file_;
-  const std::string final_path_;
-  const std::string part_path_;
-  int64_t received_bytes_;
-  std::unique_ptr<BusyFile> busy_;
-  std::unique_ptr<WritableFile> stream_;
-};
 
 class DirectoryArtifactStore : public ArtifactStore {
  public:
@@ -117,7 +28,9 @@ class DirectoryArtifactStore : public ArtifactStore {
 
   absl::Status Initialize() {
     RETURN_IF_ERROR(files_.CreateDirectories(published_));
-    return files_.CreateDirectories(staging_);
+    RETURN_IF_ERROR(files_.CreateDirectories(staging_));
+    RETURN_IF_ERROR(files_.SyncDirectory(DirectoryName(published_)));
+    return files_.SyncDirectory(directory_);
   }
 
   absl::StatusOr<int64_t> UploadOffset(const StagingKey& key, absl::string_view path) override {
@@ -172,6 +85,14 @@ class DirectoryArtifactStore : public ArtifactStore {
     return files_.RemoveAll(key.fence == 0 ? job : JoinPath(job, absl::StrCat(key.fence)));
   }
 
+  absl::Status KeepStaging(const std::vector<StagingKey>& live) override {
+    std::map<std::string, std::set<std::string>> kept;  // job -> fences
+    for (const StagingKey& key : live) kept[key.job].insert(absl::StrCat(key.fence));
+    ASSIGN_OR_RETURN(const std::vector<std::string> jobs, files_.ListDirectory(staging_));
+    for (const std::string& job : jobs) RETURN_IF_ERROR(KeepFences(JoinPath(staging_, job), kept[job]));
+    return absl::OkStatus();
+  }
+
   absl::StatusOr<std::unique_ptr<RandomAccessFile>> Open(absl::string_view sha256) override {
     const std::string path = PublishedPath(sha256);
     if (sha256.size() == kDigestNameLength && files_.Exists(path)) return files_.OpenForRead(path);
@@ -182,6 +103,14 @@ class DirectoryArtifactStore : public ArtifactStore {
   absl::StatusOr<uint64_t> FreeBytes() override { return files_.FreeBytes(directory_); }
 
  private:
+  absl::Status KeepFences(const std::string& job, const std::set<std::string>& kept) {
+    if (kept.empty() || !files_.IsDirectory(job)) return files_.RemoveAll(job);
+    ASSIGN_OR_RETURN(const std::vector<std::string> fences, files_.ListDirectory(job));
+    for (const std::string& fence : fences) {
+      if (kept.count(fence) == 0) RETURN_IF_ERROR(files_.RemoveAll(JoinPath(job, fence)));
+    }
+    return absl::OkStatus();
+  }
   std::string StagedFolder(const StagingKey& key, absl::string_view path) const {
     return absl::StrCat(staging_, "/", key.job, "/", key.fence, "/", path);
   }
@@ -196,12 +125,13 @@ class DirectoryArtifactStore : public ArtifactStore {
     if (offset == 0) return absl::OkStatus();
     const std::string part_path = absl::StrCat(final_path, kPartSuffix);
     uint64_t there = 0;
+    // Both are there when a complete file was begun again: either may be continued.
     for (const std::string& path : {final_path, part_path}) {
-      if (files_.Exists(path)) {
-        ASSIGN_OR_RETURN(there, files_.FileSize(path));
-      }
+      if (!files_.Exists(path)) continue;
+      ASSIGN_OR_RETURN(const uint64_t size_bytes, files_.FileSize(path));
+      if (offset > 0 && static_cast<uint64_t>(offset) == size_bytes) return absl::OkStatus();
+      there = std::max(there, size_bytes);
     }
-    if (offset > 0 && static_cast<uint64_t>(offset) == there) return absl::OkStatus();
     return ReasonError(
         absl::StatusCode::kOutOfRange, "UPLOAD_OFFSET_WRONG",
         absl::StrFormat("%s: offset is %d, but %d bytes are there; ask GetUploadOffset", file.path(), offset, there));
@@ -236,11 +166,13 @@ class DirectoryArtifactStore : public ArtifactStore {
           absl::StatusCode::kFailedPrecondition, "ARTIFACT_INCOMPLETE",
           absl::StrFormat("%s (%d bytes, SHA-256 %s) was not uploaded", file.path(), file.size_bytes(), file.sha256()));
     }
-    if (there == published) return absl::OkStatus();
     const std::string folder = DirectoryName(published);
-    RETURN_IF_ERROR(files_.CreateDirectories(folder));
-    RETURN_IF_ERROR(files_.SyncDirectory(published_));
-    RETURN_IF_ERROR(files_.Rename(staged, published));
+    if (there == staged) {
+      RETURN_IF_ERROR(files_.CreateDirectories(folder));
+      RETURN_IF_ERROR(files_.SyncDirectory(published_));
+      RETURN_IF_ERROR(files_.Rename(staged, published));
+    }
+    // Also for a file that is there already: an earlier try may have failed right here.
     return files_.SyncDirectory(folder);
   }
 

@@ -108,6 +108,9 @@ class RunningDaemon : public Daemon {
         SchedulerOptions{.lease = absl::Milliseconds(config_.lease_ms), .max_queued_jobs = config_.max_queued_jobs},
         SchedulerServices{*store_, *artifacts_, services_.clock, *metrics_});
     RETURN_IF_ERROR(scheduler_->ExtendLeases());
+    if (const absl::Status status = scheduler_->DropLeftovers(); !status.ok()) {
+      Log(Severity::kWarning, "leftovers_kept", {{"reason", ReasonOf(status)}}, status.message());
+    }
     planner_ = NewQuantPlanner({.quant_path = quant_path_,
                                 .model_root = config_.model_root,
                                 .data_root = config_.data_root,

@@ -105,6 +105,13 @@ absl::Status Scheduler::ExtendLeases() {
   return absl::OkStatus();
 }
 
+absl::Status Scheduler::DropLeftovers() {
+  ASSIGN_OR_RETURN(const std::vector<JobRecord> leased, store_.Leased(""));
+  std::vector<StagingKey> live;
+  for (const JobRecord& record : leased) live.push_back({record.id, record.fence});
+  return artifacts_.KeepStaging(live);
+}
+
 void Scheduler::Drain() {
   draining_ = true;
   WakeWorkers();
@@ -152,7 +159,7 @@ absl::Status Scheduler::LoseOne(const JobRecord& record, const std::string& caus
   Log(Severity::kWarning, "lease_lost",
       {{"job", record.id}, {"fence", absl::StrCat(record.fence)}, {"state", StateName(after.job.state())}}, cause);
   CountEnd(after, after.job.state() == QuantJob::CANCELLED ? "cancelled" : "expired", nullptr);
-  return artifacts_.DropStaging({record.id, record.fence});
+  return DropStaged(after, record.fence);
 }
 
 absl::Status Scheduler::Finish(const FinishedJob& finished) {
@@ -186,7 +193,12 @@ absl::Status Scheduler::RecordEnd(const FinishedJob& finished) {
   if (result->job.state() == QuantJob::QUEUED) WakeWorkers();
   Log(Severity::kInfo, "attempt_ended",
       {{"job", result->id}, {"worker", result->job.worker()}, {"state", StateName(result->job.state())}});
-  return artifacts_.DropStaging({finished.job(), finished.fence()});
+  return DropStaged(*result, finished.fence());
+}
+
+// What the attempt staged, or with a job that has ended what all of them did.
+absl::Status Scheduler::DropStaged(const JobRecord& after, int64_t fence) {
+  return artifacts_.DropStaging({after.id, IsTerminal(after.job.state()) ? 0 : fence});
 }
 
 void Scheduler::CountEnd(const JobRecord& record, const char* attempt_result, const v1::QuantReport* report) {

@@ -62,6 +62,9 @@ class Scheduler {
   // After a restart: each live lease gets a full period, since renewals could not reach a server that was away.
   absl::Status ExtendLeases();
 
+  // After a restart: removes what ended attempts left in the staging area when the server was killed.
+  absl::Status DropLeftovers();
+
   // No more submissions and assignments; waiting workers are told.
   void Drain();
   bool draining() const { return draining_; }
@@ -86,6 +89,7 @@ class Scheduler {
   absl::Status Finish(const v1::FinishedJob& finished);
   absl::Status FinishSuccessfully(const v1::FinishedJob& finished);
   absl::Status RecordEnd(const v1::FinishedJob& finished);
+  absl::Status DropStaged(const JobRecord& after, int64_t fence);
   void CountEnd(const JobRecord& record, const char* attempt_result, const v1::QuantReport* report);
   void WakeWorkers();
 

@@ -26,7 +26,7 @@ void SchedulerTest::Restart() {
   auto store = OpenSqliteJobStore(directory_, clock_);
   ASSERT_OK(store);
   store_ = *std::move(store);
-  auto artifacts = OpenDirectoryArtifactStore(RealFileSystem(), directory_);
+  auto artifacts = OpenDirectoryArtifactStore(files_, directory_);
   ASSERT_OK(artifacts);
   artifacts_ = *std::move(artifacts);
   scheduler_ = std::make_unique<Scheduler>(SchedulerOptions{.lease = kLease},
@@ -101,8 +101,8 @@ v1::FinishedJob SchedulerTest::Finished(const std::string& id, int64_t fence, v1
   return finished;
 }
 
-v1::FinishedJob SchedulerTest::Uploaded(const std::string& id, int64_t fence) {
-  const SmallArtifact small;
+v1::FinishedJob SchedulerTest::Uploaded(const std::string& id, int64_t fence, const std::string& weights) {
+  const SmallArtifact small(weights);
   for (int i = 0; i < small.artifact.files_size(); ++i) {
     const auto upload = artifacts_->BeginUpload({id, fence}, small.artifact.files(i), 0);
     EXPECT_OK(upload);

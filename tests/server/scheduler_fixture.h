@@ -14,6 +14,7 @@
 #include "server/metrics/service_metrics.h"
 #include "server/scheduler/scheduler.h"
 #include "server/store/job_store.h"
+#include "tests/testing/faulty_file_system.h"
 #include "tests/testing/test_paths.h"
 
 namespace quantd {
@@ -48,9 +49,10 @@ class SchedulerTest : public testing::Test {
   v1::SynchronizeResponse Finish(const std::string& worker, const v1::FinishedJob& finished);
   static v1::FinishedJob Finished(const std::string& id, int64_t fence, v1::FinishedJob::Outcome outcome);
   // Stages every file of a small artifact, as an upload does.
-  v1::FinishedJob Uploaded(const std::string& id, int64_t fence);
+  v1::FinishedJob Uploaded(const std::string& id, int64_t fence, const std::string& weights = "weights");
 
   const std::string directory_ = MakeTempDir();
+  FaultyFileSystem files_{RealFileSystem()};  // of the artifacts
   FakeClock clock_;
   ServiceMetrics metrics_{{"gptq", "rtn"}};
   std::unique_ptr<JobStore> store_;
