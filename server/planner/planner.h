@@ -19,8 +19,8 @@ struct PlannerOptions {
   std::string quant_path;
   std::string model_root;
   std::string data_root;
-  std::string scratch_dir;  // for job files; created when absent
-  absl::Duration timeout = absl::Seconds(60);
+  std::string scratch_dir;                     // for job files; created when absent
+  absl::Duration timeout = absl::Seconds(60);  // of one `quant plan`, and before that of the wait for its turn
   int max_processes = 2;
 };
 
@@ -29,7 +29,8 @@ class Planner {
  public:
   virtual ~Planner() = default;
   // The estimate, or why the job cannot work: `quant`'s reason, message and field, its code one of the canonical ones.
-  // Waits at most until `deadline`: DEADLINE_EXCEEDED. UNAVAILABLE PLANNER_FAILED when `quant` crashed.
+  // Waits at most until `deadline`: DEADLINE_EXCEEDED PLANNER_BUSY when no process became free, PLAN_TIMED_OUT when its
+  // own took too long. UNAVAILABLE PLANNER_FAILED when `quant` crashed.
   virtual absl::StatusOr<v1::JobEstimate> Plan(const v1::QuantJobSpec& spec, absl::Time deadline) = 0;
 };
 

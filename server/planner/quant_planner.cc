@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <atomic>
 #include <condition_variable>
 #include <deque>
@@ -6,12 +7,14 @@
 #include <mutex>
 #include <utility>
 
+#include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "core/base/clock.h"
 #include "core/base/file_system.h"
 #include "core/base/sha256.h"
 #include "core/base/status.h"
+#include "server/errors/text_limits.h"
 #include "server/planner/planner.h"
 #include "server/planner/quant_output.h"
 
@@ -64,10 +67,9 @@ class PlanCache {
 class Slots {
  public:
   explicit Slots(int count) : free_(count) {}
-  bool Take(absl::Time deadline) {
+  bool Take(absl::Duration patience) {
     std::unique_lock<std::mutex> lock(mutex_);
-    const absl::Duration left = deadline - RealClock().Now();
-    if (!changed_.wait_for(lock, absl::ToChronoNanoseconds(left), [&] { return free_ > 0; })) return false;
+    if (!changed_.wait_for(lock, absl::ToChronoNanoseconds(patience), [&] { return free_ > 0; })) return false;
     --free_;
     return true;
   }
@@ -85,11 +87,6 @@ class Slots {
   int free_;  // guarded by mutex_
 };
 
-absl::Status TooLate() {
-  return ReasonError(absl::StatusCode::kDeadlineExceeded, "PLANNER_BUSY",
-                     "the call's deadline passed before the job was checked; retry with a longer one");
-}
-
 class QuantPlanner : public Planner {
  public:
   QuantPlanner(PlannerOptions options, CommandRunner& runner)
@@ -102,13 +99,13 @@ class QuantPlanner : public Planner {
     const std::string key = CacheKey(asked, json);
     v1::JobEstimate estimate;
     if (cache_.Find(key, &estimate)) return estimate;
-    deadline = std::min(deadline, RealClock().Now() + options_.timeout);
-    if (!slots_.Take(deadline)) return TooLate();
-    const auto result = RunPlan(json, deadline);
-    slots_.Release();
-    RETURN_IF_ERROR(result.status());
-    if (result->timed_out && RealClock().Now() >= deadline) return TooLate();
-    RETURN_IF_ERROR(ReadQuantOutput(*result, &estimate));
+    const absl::Duration patience = std::min(deadline - RealClock().Now(), options_.timeout);
+    if (!slots_.Take(patience)) return Busy(patience);
+    const absl::Cleanup release = [this] { slots_.Release(); };
+    const absl::Duration limit = std::min(deadline - RealClock().Now(), options_.timeout);
+    ASSIGN_OR_RETURN(const CommandResult result, RunPlan(json, limit));
+    if (result.timed_out) return TimedOut(spec, limit);
+    RETURN_IF_ERROR(ReadQuantOutput(result, &estimate));
     cache_.Put(key, estimate);
     return estimate;
   }
@@ -122,7 +119,7 @@ class QuantPlanner : public Planner {
     return Sha256Hex(key);
   }
 
-  absl::StatusOr<CommandResult> RunPlan(const std::string& json, absl::Time deadline) {
+  absl::StatusOr<CommandResult> RunPlan(const std::string& json, absl::Duration limit) {
     RETURN_IF_ERROR(RealFileSystem().CreateDirectories(options_.scratch_dir));
     const std::string path = JoinPath(options_.scratch_dir, absl::StrFormat("plan-%d.json", ++files_));
     ASSIGN_OR_RETURN(const auto file, RealFileSystem().OpenForWrite(path));
@@ -130,9 +127,32 @@ class QuantPlanner : public Planner {
     RETURN_IF_ERROR(file->Close());
     auto result = runner_.Run({options_.quant_path, "plan", "--job", path, "--model-root", options_.model_root,
                                "--data-root", options_.data_root, "--json"},
-                              deadline - RealClock().Now());
+                              limit);
     (void)RealFileSystem().RemoveFile(path);
     return result;
+  }
+
+  absl::Status Busy(absl::Duration patience) const {
+    return ReasonError(
+        absl::StatusCode::kDeadlineExceeded, "PLANNER_BUSY",
+        absl::StrFormat("the job was not checked: it waited %s for one of %d planner processes, which had others to "
+                        "check; submit it again when fewer jobs are submitted at once",
+                        Described(patience), options_.max_processes));
+  }
+
+  absl::Status TimedOut(const v1::QuantJobSpec& spec, absl::Duration limit) const {
+    return ReasonError(absl::StatusCode::kDeadlineExceeded, "PLAN_TIMED_OUT",
+                       absl::StrFormat("checking the job against model '%s' took longer than %s; allow it more "
+                                       "time, or find out why its files are slow to read",
+                                       KeepBeginning(spec.model(), 200), Described(limit)));
+  }
+
+  // A limit and where it comes from.
+  std::string Described(absl::Duration limit) const {
+    const int64_t limit_ms = std::max<int64_t>(absl::ToInt64Milliseconds(limit), 0);
+    const int64_t timeout_ms = absl::ToInt64Milliseconds(options_.timeout);
+    if (limit >= options_.timeout) return absl::StrFormat("plan_timeout_ms = %d ms", timeout_ms);
+    return absl::StrFormat("the %d ms until the call's deadline (plan_timeout_ms = %d)", limit_ms, timeout_ms);
   }
 
   const PlannerOptions options_;

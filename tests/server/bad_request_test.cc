@@ -128,7 +128,7 @@ TEST_F(BadRequestTest, PlannersThatRefuseOrBreak) {
       {refusal("FAILED_PRECONDITION", "TARGET_CANNOT_HOLD", "exports"), StatusCode::kFailedPrecondition,
        "TARGET_CANNOT_HOLD", "spec.exports"},
       {signalled(), StatusCode::kUnavailable, "PLANNER_FAILED", ""},
-      {timed_out(), StatusCode::kUnavailable, "PLANNER_FAILED", ""},
+      {timed_out(), StatusCode::kDeadlineExceeded, "PLAN_TIMED_OUT", ""},
       {FakeQuant::Prints(""), StatusCode::kUnavailable, "PLANNER_FAILED", ""},
       {FakeQuant::Prints("{\"artifact_bytes\": \"many\"}"), StatusCode::kUnavailable, "PLANNER_FAILED", ""},
       {FakeQuant::Prints("[]", 1), StatusCode::kUnavailable, "PLANNER_FAILED", ""},
