@@ -116,8 +116,11 @@ constexpr const char* kSubmitOutcomes[] = {"accepted", "duplicate", "invalid", "
 constexpr const char* kStates[] = {"queued", "running", "cancelling", "succeeded", "rejected", "failed", "cancelled"};
 constexpr const char* kDevices[] = {"auto", "cpu", "cuda", "other"};
 constexpr const char* kFinishOutcomes[] = {"succeeded", "rejected", "failed", "cancelled"};
-constexpr const char* kFailureReasons[] = {"CHILD_CRASHED", "CHILD_KILLED",        "OUT_OF_MEMORY", "DISK_FULL",
-                                           "WORKER_LOST",   "ARTIFACT_INCOMPLETE", "other"};
+// Those that tell an operator what to look at; all others count as "other".
+constexpr const char* kFailureReasons[] = {
+    "CHILD_CRASHED",    "CHILD_KILLED",         "CHILD_NOT_STARTED", "WORKER_LOST",         "MEMORY_BUDGET_EXCEEDED",
+    "MEMORY_EXHAUSTED", "DISK_BUDGET_EXCEEDED", "DISK_FULL",         "ARTIFACT_INCOMPLETE", "other",
+};
 constexpr const char* kPhases[] = {"plan", "calibrate", "quantize", "pack", "evaluate", "publish", "other"};
 constexpr const char* kAttemptResults[] = {"finished", "failed", "expired", "returned", "cancelled"};
 constexpr const char* kSlotStates[] = {"idle", "busy", "draining"};

@@ -1,6 +1,7 @@
-// docs/operations.md against the tables of the program, in both directions.
+// docs/operations.md and docs/job-states.md against the tables of the program, in both directions.
 #include <gtest/gtest.h>
 
+#include <filesystem>
 #include <set>
 
 #include "absl/strings/match.h"
@@ -107,6 +108,40 @@ TEST(OperationsDocument, HasTheValuesOfEveryClosedLabel) {
       const std::string values = absl::StrJoin(FixedLabelValues(label.values), ", ");
       EXPECT_THAT(section, HasSubstr(absl::StrCat("`", label.name, "` = ", values))) << metric.name;
     }
+  }
+}
+
+std::vector<std::string> KnownFailureReasons() {
+  const auto names = FixedLabelValues(LabelValues::kFailureReason);
+  std::vector<std::string> reasons(names.begin(), names.end());
+  reasons.erase(std::remove(reasons.begin(), reasons.end(), "other"), reasons.end());
+  EXPECT_FALSE(reasons.empty());
+  return reasons;
+}
+
+TEST(FailureReasons, EachKnownOneIsExplained) {
+  const std::string remedies = Operations("### In a failed job");
+  const std::string causes = Section(Read(SourcePath("docs/job-states.md")), "## Why jobs fail");
+  for (const std::string& reason : KnownFailureReasons()) {
+    EXPECT_THAT(remedies, HasSubstr(absl::StrCat("`", reason, "`")));
+    EXPECT_THAT(causes, HasSubstr(absl::StrCat("`", reason, "`")));
+  }
+}
+
+bool IsSource(const std::filesystem::path& path) {
+  return (path.extension() == ".cc" || path.extension() == ".h") && path.filename() != "metric_table.cc";
+}
+
+// A label for a reason that no code gives would stay at 0 for ever, and what it was meant for be counted as "other".
+TEST(FailureReasons, EachKnownOneIsGivenSomewhere) {
+  std::string sources;
+  for (const char* folder : {"core", "server/scheduler", "server/artifacts", "worker"}) {
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(SourcePath(folder))) {
+      if (entry.is_regular_file() && IsSource(entry.path())) sources += Read(entry.path().string());
+    }
+  }
+  for (const std::string& reason : KnownFailureReasons()) {
+    EXPECT_TRUE(absl::StrContains(sources, absl::StrCat("\"", reason, "\""))) << reason;
   }
 }
 

@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <cstdio>
+#include <new>
 #include <thread>
 
 #include "absl/strings/str_cat.h"
@@ -119,6 +120,24 @@ TEST_F(WorkerTest, SaysThatTheProgramIsMissing) {
   const v1::FinishedJob result = server_.WaitForResult("j2");
   EXPECT_EQ(result.error().reason(), "CHILD_NOT_STARTED");
   EXPECT_THAT(result.error().message(), testing::HasSubstr(options_.runner.quant_path));
+}
+
+class ExhaustedSpawner : public Spawner {
+ public:
+  absl::StatusOr<std::unique_ptr<ChildProcess>> Spawn(const SpawnOptions&) override { throw std::bad_alloc(); }
+};
+
+TEST_F(WorkerTest, RunningOutOfMemoryItselfFailsTheJobWithTheReasonOfAChildThatDoes) {
+  ExhaustedSpawner spawner;
+  spawner_ = &spawner;
+  server_.Assign(MakeAssignment(kJob, 1));
+  StartWorker(kSuccess);
+  const v1::FinishedJob result = server_.WaitForResult(kJob);
+  EXPECT_EQ(result.outcome(), v1::FinishedJob::OUTCOME_FAILED);
+  EXPECT_EQ(result.error().reason(), "MEMORY_EXHAUSTED");
+  EXPECT_THAT(result.error().message(), testing::HasSubstr("--slots"));
+  StopWorker();
+  EXPECT_TRUE(ScratchNames().empty());
 }
 
 TEST_F(WorkerTest, CancelEndsTheChildAndItsGroupInTheGrace) {

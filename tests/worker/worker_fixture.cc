@@ -71,7 +71,7 @@ WorkerTest::~WorkerTest() {
 
 void WorkerTest::StartWorker(absl::string_view body) {
   options_.runner.quant_path = WriteChildScript(folder_, absl::StrCat("NOTES='", folder_, "'\n", body));
-  agent_ = std::make_unique<Agent>(options_, AgentServices{RealFileSystem(), RealSpawner()});
+  agent_ = std::make_unique<Agent>(options_, AgentServices{RealFileSystem(), *spawner_});
   thread_ = std::thread([this] { end_ = agent_->Run(); });
 }
 

@@ -14,6 +14,7 @@
 #include "quantd/v1/worker_service.pb.h"
 #include "tests/worker/fake_server.h"
 #include "worker/agent/agent.h"
+#include "worker/agent/process.h"
 
 namespace quantd {
 
@@ -42,6 +43,7 @@ class WorkerTest : public testing::Test {
   const std::string folder_;
   FakeServer server_;
   AgentOptions options_;
+  Spawner* spawner_ = &RealSpawner();
   std::unique_ptr<Agent> agent_;
   std::thread thread_;
   absl::Status end_;  // of Run(); read after StopWorker()

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <exception>
 #include <memory>
+#include <new>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -72,8 +73,12 @@ void JobRunner::Main() {
   std::optional<v1::FinishedJob> result;
   try {
     result = Run();
-  } catch (const std::exception& error) {  // memory, or a library below: this job's failure, not the worker's
-    result = Failed(absl::ResourceExhaustedError(error.what()));
+  } catch (const std::bad_alloc&) {  // this job's failure, not the worker's; the same below
+    result = Failed(ReasonError(absl::StatusCode::kResourceExhausted, "MEMORY_EXHAUSTED",
+                                "the worker ran out of memory beside the job's own process; give its host more memory, "
+                                "or the worker fewer --slots"));
+  } catch (const std::exception& error) {
+    result = Failed(absl::InternalError(error.what()));
   }
   if (const absl::Status removed = services_.files.RemoveAll(scratch_); !removed.ok()) {
     Log(Severity::kWarning, "scratch_not_removed", {{"job", assignment_.job()}}, removed.message());
