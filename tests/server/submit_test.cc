@@ -148,7 +148,7 @@ TEST_F(SubmitTest, CheckingEndsWithTheDeadlineOfTheCall) {
   const grpc::Status status = quant_->SubmitQuantJob(&context, GoodRequest(), &response);
   EXPECT_EQ(status.error_code(), grpc::StatusCode::DEADLINE_EXCEEDED);
   daemon_.reset();  // waits for the handler
-  EXPECT_LE(given, absl::Milliseconds(300));
+  EXPECT_LT(given, absl::Seconds(1)) << "the transport rounds deadlines";
 }
 
 TEST_F(SubmitTest, FullQueueRefusesNewJobsButAnswersReads) {
