@@ -70,6 +70,8 @@ class DirectoryArtifactStore : public ArtifactStore {
 
   absl::Status Publish(const StagingKey& key, const v1::Artifact& artifact) override {
     RETURN_IF_ERROR(CheckManifest(artifact));
+    // Before the first is moved: of an artifact that lacks a file none is published.
+    for (const v1::ArtifactFile& file : artifact.files()) RETURN_IF_ERROR(FindFile(key, file).status());
     for (const v1::ArtifactFile& file : artifact.files()) {
       if (file.path() != "manifest.json") RETURN_IF_ERROR(PublishFile(key, file));
     }
@@ -156,21 +158,28 @@ class DirectoryArtifactStore : public ArtifactStore {
                         absl::StrFormat("the artifact has no manifest.json with SHA-256 '%s'", artifact.digest()));
   }
 
+  // Where the file is now: published or staged.
+  absl::StatusOr<std::string> FindFile(const StagingKey& key, const v1::ArtifactFile& file) {
+    const std::string published = PublishedPath(file.sha256());
+    const std::string there = files_.Exists(published) ? published : StagedPath(key, file);
+    const auto size_bytes = files_.FileSize(there);
+    if (size_bytes.ok() && *size_bytes == static_cast<uint64_t>(file.size_bytes())) return there;
+    // A disk that cannot be read now may be readable at the next try.
+    if (!size_bytes.ok() && ReasonOf(size_bytes.status()) != "FILE_NOT_FOUND") return size_bytes.status();
+    return ReasonError(absl::StatusCode::kFailedPrecondition, "ARTIFACT_INCOMPLETE",
+                       absl::StrFormat("%s (%d bytes, SHA-256 %s) was not uploaded; submit the job again, with workers "
+                                       "of the server's release",
+                                       file.path(), file.size_bytes(), file.sha256()));
+  }
+
   absl::Status PublishFile(const StagingKey& key, const v1::ArtifactFile& file) {
     const std::string published = PublishedPath(file.sha256());
-    const std::string staged = StagedPath(key, file);
-    const std::string there = files_.Exists(published) ? published : staged;
-    const auto size_bytes = files_.FileSize(there);
-    if (!size_bytes.ok() || *size_bytes != static_cast<uint64_t>(file.size_bytes())) {
-      return ReasonError(
-          absl::StatusCode::kFailedPrecondition, "ARTIFACT_INCOMPLETE",
-          absl::StrFormat("%s (%d bytes, SHA-256 %s) was not uploaded", file.path(), file.size_bytes(), file.sha256()));
-    }
+    ASSIGN_OR_RETURN(const std::string there, FindFile(key, file));
     const std::string folder = DirectoryName(published);
-    if (there == staged) {
+    if (there != published) {
       RETURN_IF_ERROR(files_.CreateDirectories(folder));
       RETURN_IF_ERROR(files_.SyncDirectory(published_));
-      RETURN_IF_ERROR(files_.Rename(staged, published));
+      RETURN_IF_ERROR(files_.Rename(there, published));
     }
     // Also for a file that is there already: an earlier try may have failed right here.
     return files_.SyncDirectory(folder);

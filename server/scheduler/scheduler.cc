@@ -63,6 +63,7 @@ absl::StatusOr<SubmitResult> Scheduler::Submit(const NewJob& job) {
 }
 
 absl::StatusOr<JobRecord> Scheduler::Cancel(absl::string_view id) {
+  const BusyJobs::Hold hold = ending_.Take(id);
   auto cancelled = Update(id, [&](JobRecord& record) { return RequestCancel(record, clock_.Now()); });
   if (ReasonOf(cancelled.status()) == "NOTHING_TO_CANCEL") return store_.Get(id);
   RETURN_IF_ERROR(cancelled.status());
@@ -85,7 +86,6 @@ absl::Status Scheduler::Sweep() {
                               [&](const JobRecord& record) { return record.lease_deadline > now; }),
                leased.end());
   RETURN_IF_ERROR(LoseAttempts(leased, "did not renew its lease"));
-  metrics_.Increment(Metric::kLeaseExpirations, {}, static_cast<double>(leased.size()));
   metrics_.Set(Metric::kSweepLastSuccess, absl::ToDoubleSeconds(now - absl::UnixEpoch()));
   ASSIGN_OR_RETURN(const QueueSummary queue, store_.SummarizeQueue());
   // Jobs whose pause after a lost attempt is over; nobody else tells the waiting workers.
@@ -142,7 +142,7 @@ absl::Status Scheduler::LoseAttempts(const std::vector<JobRecord>& records, cons
   absl::Status first_error;
   for (const JobRecord& record : records) {
     const absl::Status status = LoseOne(record, absl::StrCat("worker ", record.job.worker(), " ", cause));
-    // Somebody else was first (a renewal, a result): then the lease is not expired any more.
+    // Somebody else was first (a renewal, a result that is being published): then the lease is not expired any more.
     if (status.code() == absl::StatusCode::kAborted) continue;
     first_error.Update(status);
   }
@@ -150,6 +150,8 @@ absl::Status Scheduler::LoseAttempts(const std::vector<JobRecord>& records, cons
 }
 
 absl::Status Scheduler::LoseOne(const JobRecord& record, const std::string& cause) {
+  const BusyJobs::Hold hold = ending_.TryTake(record.id);
+  if (hold == nullptr) return absl::AbortedError("its end is being recorded");
   const auto lose = [&](JobRecord& current) -> absl::Status {
     RETURN_IF_ERROR(CheckFence(current, record.fence));
     if (current.lease_deadline != record.lease_deadline) return absl::AbortedError("renewed meanwhile");
@@ -158,14 +160,21 @@ absl::Status Scheduler::LoseOne(const JobRecord& record, const std::string& caus
   ASSIGN_OR_RETURN(const JobRecord after, Update(record.id, lose));
   Log(Severity::kWarning, "lease_lost",
       {{"job", record.id}, {"fence", absl::StrCat(record.fence)}, {"state", StateName(after.job.state())}}, cause);
+  if (record.lease_deadline <= clock_.Now()) metrics_.Increment(Metric::kLeaseExpirations);
   CountEnd(after, after.job.state() == QuantJob::CANCELLED ? "cancelled" : "expired", nullptr);
   return DropStaged(after, record.fence);
 }
 
 absl::Status Scheduler::Finish(const FinishedJob& finished) {
+  const BusyJobs::Hold hold = ending_.TryTake(finished.job());
+  if (hold == nullptr) {
+    return ReasonError(absl::StatusCode::kUnavailable, kEndInProgress, "another call is recording the job's end");
+  }
   if (finished.outcome() != FinishedJob::OUTCOME_SUCCEEDED) return RecordEnd(finished);
   RETURN_IF_ERROR(CheckLease(finished.job(), finished.fence()));
-  return FinishSuccessfully(finished);
+  ASSIGN_OR_RETURN(const JobRecord record, store_.Get(finished.job()));
+  // Nothing of a cancelled job is published; the state stays as it is while the job is held.
+  return record.job.state() == QuantJob::CANCELLING ? RecordEnd(finished) : FinishSuccessfully(finished);
 }
 
 absl::Status Scheduler::FinishSuccessfully(const FinishedJob& finished) {

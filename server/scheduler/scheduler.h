@@ -18,6 +18,7 @@
 #include "quantd/v1/worker_service.pb.h"
 #include "server/artifacts/artifact_store.h"
 #include "server/metrics/service_metrics.h"
+#include "server/scheduler/busy_jobs.h"
 #include "server/scheduler/notifier.h"
 #include "server/scheduler/worker_registry.h"
 #include "server/store/job_store.h"
@@ -44,7 +45,7 @@ class Scheduler {
   // Durable when it returns; waiting workers are woken. UNAVAILABLE DRAINING after Drain(); else as JobStore::Submit.
   absl::StatusOr<SubmitResult> Submit(const NewJob& job);
 
-  // The job after the cancel: CANCELLED, CANCELLING, or as it was when terminal.
+  // The job after the cancel: CANCELLED, CANCELLING, or as it was when terminal. Waits while its result is published.
   absl::StatusOr<JobRecord> Cancel(absl::string_view id);
 
   // One call of a worker. Waits at most request.poll_ms for something to tell it, a third of the lease while jobs run;
@@ -81,11 +82,12 @@ class Scheduler {
 
  private:
   class Call;  // one Synchronize
+  static constexpr char kEndInProgress[] = "END_IN_PROGRESS";
 
   absl::StatusOr<JobRecord> Update(absl::string_view id, const JobMutator& mutate);
   absl::Status LoseAttempts(const std::vector<JobRecord>& records, const std::string& cause);
   absl::Status LoseOne(const JobRecord& record, const std::string& cause);
-  // A worker's result: published and recorded, or refused.
+  // A worker's result: published and recorded, or refused. UNAVAILABLE kEndInProgress: say it again.
   absl::Status Finish(const v1::FinishedJob& finished);
   absl::Status FinishSuccessfully(const v1::FinishedJob& finished);
   absl::Status RecordEnd(const v1::FinishedJob& finished);
@@ -99,6 +101,7 @@ class Scheduler {
   Clock& clock_;
   ServiceMetrics& metrics_;
   WorkerRegistry workers_;
+  BusyJobs ending_;
   Notifier changes_;
   Notifier work_;  // something for workers: a queued job, a cancel, a drain
   std::atomic<bool> draining_{false};

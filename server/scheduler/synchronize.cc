@@ -86,7 +86,7 @@ class Scheduler::Call {
         RETURN_IF_ERROR(AnswerRepeated(finished));
       } else if (status.code() == absl::StatusCode::kInvalidArgument) {
         return WithField(status, "finished");
-      } else {
+      } else if (ReasonOf(status) != kEndInProgress) {
         // Told again in the worker's next call: a full disk may have space by then.
         Log(Severity::kError, "publish_failed", {{"job", finished.job()}, {"reason", ReasonOf(status)}},
             status.message());
