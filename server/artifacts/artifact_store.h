@@ -64,7 +64,8 @@ class ArtifactStore {
 
   // Moves every file of `artifact` from staging to its digest and syncs. Files published before (by an earlier try) are
   // left alone, so that it may be repeated. FAILED_PRECONDITION ARTIFACT_INCOMPLETE names the first missing file, and
-  // none is moved; INVALID_ARGUMENT ARTIFACT_MANIFEST_MISSING when there is no manifest.json with the artifact's digest.
+  // none is moved; INVALID_ARGUMENT ARTIFACT_MANIFEST_MISSING when there is no manifest.json with the artifact's
+  // digest.
   virtual absl::Status Publish(const StagingKey& key, const v1::Artifact& artifact) = 0;
 
   // Removes what an attempt staged, or what every attempt of the job did when fence is 0.
