@@ -58,7 +58,7 @@ class DirectoryArtifactStore : public ArtifactStore {
     auto busy = std::make_unique<BusyFile>(busy_, final_path);
     RETURN_IF_ERROR(CheckOffset(final_path, file, offset));
     RETURN_IF_ERROR(CheckSpace(file, offset));
-    RETURN_IF_ERROR(files_.CreateDirectories(StagedFolder(key, file.path())));
+    RETURN_IF_ERROR(CreateStagedFolder(StagedFolder(key, file.path())));
     auto upload = std::make_unique<DirectoryUpload>(files_, file, final_path, offset);
     if (offset == file.size_bytes() && files_.Exists(final_path)) {
       // Complete already: continue it as a part, which Finish checks and renames once more.
@@ -113,6 +113,16 @@ class DirectoryArtifactStore : public ArtifactStore {
     }
     return absl::OkStatus();
   }
+
+  // With every folder above it, durably.
+  absl::Status CreateStagedFolder(const std::string& folder) {
+    RETURN_IF_ERROR(files_.CreateDirectories(folder));
+    for (std::string above = DirectoryName(folder); above.size() >= staging_.size(); above = DirectoryName(above)) {
+      RETURN_IF_ERROR(files_.SyncDirectory(above));
+    }
+    return absl::OkStatus();
+  }
+
   std::string StagedFolder(const StagingKey& key, absl::string_view path) const {
     return absl::StrCat(staging_, "/", key.job, "/", key.fence, "/", path);
   }

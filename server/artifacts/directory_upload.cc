@@ -39,7 +39,11 @@ absl::Status DirectoryUpload::Finish() {
     return status;
   }
   RETURN_IF_ERROR(CheckDigest());
-  return files_.Rename(part_path_, final_path_);
+  RETURN_IF_ERROR(files_.Rename(part_path_, final_path_));
+  // The name must last as well: the worker drops its own copy once everything is here.
+  const absl::Status named = files_.SyncDirectory(DirectoryName(final_path_));
+  if (!named.ok()) (void)files_.Rename(final_path_, part_path_);
+  return named;
 }
 
 absl::Status DirectoryUpload::SyncAndClose() {
