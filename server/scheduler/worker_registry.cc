@@ -10,13 +10,16 @@ namespace {
 
 constexpr size_t kRememberedIncarnations = 8;
 constexpr absl::Duration kForgetAfter = absl::Hours(24);
+// Whoever reaches the port may introduce workers: beyond this many, those not heard of for longest are forgotten. A
+// worker that is forgotten wrongly introduces itself anew with its next call.
+constexpr size_t kRememberedWorkers = 4096;
 
 }  // namespace
 
 absl::StatusOr<WorkerRegistry::Arrival> WorkerRegistry::Enter(const v1::SynchronizeRequest& request) {
   const std::lock_guard<std::mutex> lock(mutex_);
   const absl::Time now = clock_.Now();
-  ForgetLongGone(now);
+  if (workers_.count(request.worker_id()) == 0) MakeRoom(now);
   Worker& worker = workers_[request.worker_id()];
   const auto& replaced = worker.replaced;
   if (std::find(replaced.begin(), replaced.end(), request.incarnation()) != replaced.end()) {
@@ -76,11 +79,24 @@ bool WorkerRegistry::IsConnected(const Worker& worker, absl::Time now) const {
   return worker.calls_inside > 0 || worker.last_seen + connected_for_ > now;
 }
 
-void WorkerRegistry::ForgetLongGone(absl::Time now) {
+void WorkerRegistry::MakeRoom(absl::Time now) {
   for (auto it = workers_.begin(); it != workers_.end();) {
     const bool gone = it->second.calls_inside == 0 && it->second.last_seen + kForgetAfter < now;
     it = gone ? workers_.erase(it) : std::next(it);
   }
+  while (workers_.size() >= kRememberedWorkers && ForgetOne()) {
+  }
+}
+
+bool WorkerRegistry::ForgetOne() {
+  auto longest = workers_.end();
+  for (auto it = workers_.begin(); it != workers_.end(); ++it) {
+    const bool silent = it->second.calls_inside == 0;
+    if (silent && (longest == workers_.end() || it->second.last_seen < longest->second.last_seen)) longest = it;
+  }
+  if (longest == workers_.end()) return false;
+  workers_.erase(longest);
+  return true;
 }
 
 }  // namespace quantd

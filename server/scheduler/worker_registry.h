@@ -1,4 +1,5 @@
-// Which workers are connected and what they can do. In memory: workers introduce themselves anew after a restart.
+// Which workers are connected and what they can do. In memory and bounded: workers introduce themselves anew after a
+// restart.
 #ifndef QUANTD_SERVER_SCHEDULER_WORKER_REGISTRY_H_
 #define QUANTD_SERVER_SCHEDULER_WORKER_REGISTRY_H_
 
@@ -57,7 +58,9 @@ class WorkerRegistry {
     int64_t calls = 0;
   };
   bool IsConnected(const Worker& worker, absl::Time now) const;
-  void ForgetLongGone(absl::Time now);
+  // For a worker not known yet: forgets those long gone.
+  void MakeRoom(absl::Time now);
+  bool ForgetOne();
 
   Clock& clock_;
   const absl::Duration connected_for_;
