@@ -39,7 +39,7 @@ void Fail(JobRecord& record, const v1::JobError& error, absl::Time now) {
   kept->set_reason(KeepBeginning(error.reason().empty() ? "UNKNOWN" : error.reason(), kMaxNameBytes));
   kept->set_message(KeepBeginning(error.message(), kMaxMessageBytes));
   kept->set_log_tail(KeepEnd(error.log_tail(), kMaxLogTailBytes));
-  if (kept->phase().empty()) kept->set_phase(record.job.progress().phase());
+  kept->set_phase(KeepBeginning(error.phase().empty() ? record.job.progress().phase() : error.phase(), kMaxNameBytes));
   End(record, QuantJob::FAILED, now);
 }
 

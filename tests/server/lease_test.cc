@@ -159,12 +159,14 @@ TEST_F(LeaseTest, FailureIsFinalAndKeepsWhatTheWorkerSaid) {
   FinishedJob finished = Finished("a", 1, FinishedJob::OUTCOME_FAILED);
   finished.mutable_error()->set_reason("CHILD_CRASHED");
   finished.mutable_error()->set_signal(11);
+  finished.mutable_error()->set_phase(std::string(100'000, 'p'));
   finished.mutable_error()->set_log_tail(std::string(100'000, 'x') + "the end");
   Finish("w", finished);
   const QuantJob job = Job("a");
   EXPECT_EQ(job.state(), QuantJob::FAILED);
   EXPECT_EQ(job.error().reason(), "CHILD_CRASHED");
   EXPECT_EQ(job.error().signal(), 11);
+  EXPECT_EQ(job.error().phase().size(), 256) << "bounded, as all that a worker says";
   EXPECT_EQ(job.error().log_tail().size(), 16 << 10);
   EXPECT_THAT(job.error().log_tail(), testing::EndsWith("the end"));
 }
