@@ -87,7 +87,8 @@ class Scheduler::Call {
       } else if (status.code() == absl::StatusCode::kInvalidArgument) {
         return WithField(status, "finished");
       } else if (ReasonOf(status) != kEndInProgress) {
-        // Told again in the worker's next call: a full disk may have space by then.
+        // Told again in the worker's next call: a full disk may have space by then. Until then the job is the worker's.
+        KeepLease(finished);
         Log(Severity::kError, "publish_failed", {{"job", finished.job()}, {"reason", ReasonOf(status)}},
             status.message());
       }
@@ -189,6 +190,16 @@ class Scheduler::Call {
     return absl::OkStatus();
   }
 
+  // As far as the store can be written: the error that made it necessary may be the store's.
+  void KeepLease(const v1::FinishedJob& finished) {
+    v1::RunningJob as_running;
+    as_running.set_fence(finished.fence());
+    const auto renew = [&](JobRecord& record) {
+      return RenewLease(record, as_running, scheduler_.clock_.Now(), lease_);
+    };
+    (void)scheduler_.Update(finished.job(), renew);
+  }
+
   absl::Status RepeatAssignment(const JobRecord& record) {
     v1::RunningJob as_running;
     as_running.set_fence(record.fence);
@@ -245,8 +256,9 @@ absl::StatusOr<SynchronizeResponse> Scheduler::Synchronize(const SynchronizeRequ
   RETURN_IF_ERROR(CheckRequest(request));
   Call call(*this, request);
   RETURN_IF_ERROR(call.Enter());
-  RETURN_IF_ERROR(call.RecordFinished());
+  // First the leases: publishing a large artifact takes its time.
   RETURN_IF_ERROR(call.RenewRunning());
+  RETURN_IF_ERROR(call.RecordFinished());
   RETURN_IF_ERROR(call.WaitForOrders(is_cancelled));
   return call.TakeResponse();
 }

@@ -1,6 +1,7 @@
 // Publishing a result while others want to end the job: what is published belongs to a job that has succeeded.
 #include <gtest/gtest.h>
 
+#include <cerrno>
 #include <filesystem>
 #include <functional>
 #include <thread>
@@ -139,6 +140,21 @@ TEST_F(PublishTest, ResultRepeatedDuringItsPublishIsPublishedOnce) {
   EXPECT_EQ(Job("a").state(), QuantJob::SUCCEEDED);
   EXPECT_EQ(interrupted_->publishes, 1);
   EXPECT_THAT(Fences(Finish("w", finished).acknowledged()), ElementsAre("a:1")) << "and again, when it is recorded";
+}
+
+TEST_F(PublishTest, ResultThatCannotBePublishedNowKeepsItsLease) {
+  const FinishedJob finished = Uploaded("a", 1);
+  files_.FailAt(0, ENOSPC, /*for_good=*/true);
+  for (int i = 0; i < 3; ++i) {
+    clock_.Advance(kLease - absl::Milliseconds(1));
+    EXPECT_THAT(Fences(Finish("w", finished).acknowledged()), IsEmpty());
+    ASSERT_OK(scheduler_->Sweep());
+    ASSERT_EQ(Job("a").state(), QuantJob::RUNNING);
+  }
+  files_.Heal();
+  EXPECT_THAT(Fences(Finish("w", finished).acknowledged()), ElementsAre("a:1"));
+  EXPECT_EQ(Job("a").state(), QuantJob::SUCCEEDED);
+  EXPECT_EQ(Job("a").attempt(), 1);
 }
 
 TEST_F(PublishTest, ArtifactThatLacksAFilePublishesNoneOfIt) {
