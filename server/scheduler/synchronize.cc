@@ -229,6 +229,8 @@ class Scheduler::Call {
     }
     Log(Severity::kInfo, "job_assigned",
         {{"job", claimed->id}, {"worker", holder.worker}, {"fence", absl::StrCat(claimed->fence)}});
+    // The worker has given this call up and waits in a later one, which did not see the job yet: let it look again.
+    if (!scheduler_.workers_.IsNewest(request_.worker_id(), number_)) scheduler_.WakeWorkers();
     AddAssignment(*claimed);
     return true;
   }
