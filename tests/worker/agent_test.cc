@@ -152,6 +152,14 @@ TEST_F(WorkerTest, CancelEndsTheChildAndItsGroupInTheGrace) {
   EXPECT_TRUE(ScratchNames().empty());
 }
 
+TEST_F(WorkerTest, CancelDoesNotWaitForTheDigestsOfAHugeArtifact) {
+  server_.Assign(MakeAssignment(kJob, 3));
+  StartWorker(absl::StrCat(kSuccess, "truncate -s 64G \"$OUT/huge.safetensors\""));  // a minute of hashing, no space
+  server_.WaitForRunning(kJob, [](const auto& progress) { return progress.phase() == "publish"; });
+  server_.Cancel(kJob, 3);
+  EXPECT_EQ(server_.WaitForResult(kJob).outcome(), v1::FinishedJob::OUTCOME_CANCELLED);
+}
+
 TEST_F(WorkerTest, CancelKillsAChildThatIgnoresSigterm) {
   server_.Assign(MakeAssignment(kJob, 3));
   StartWorker("trap '' TERM\necho $$ > $NOTES/child\nsay quantize 0.1\nwhile :; do sleep 0.01; done");

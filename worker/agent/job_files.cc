@@ -22,12 +22,28 @@ namespace {
 constexpr absl::string_view kManifest = "manifest.json";
 constexpr uint64_t kMaxReportBytes = 64u << 20;
 constexpr int kMaxArtifactFiles = 100'000;
+constexpr uint64_t kDigestChunkBytes = 1u << 20;
 
 absl::Status Malformed(absl::string_view message) {
   return ReasonError(absl::StatusCode::kInternal, "ARTIFACT_MALFORMED", message);
 }
 
-absl::StatusOr<v1::ArtifactFile> Describe(const std::filesystem::directory_entry& entry, const std::string& folder) {
+// Files may have many GB: a stop does not wait for the end of one.
+absl::StatusOr<std::string> Digest(const std::string& path, const std::stop_token& stop) {
+  ASSIGN_OR_RETURN(const auto file, RealFileSystem().OpenForRead(path));
+  Sha256 digest;
+  std::string chunk;
+  for (uint64_t offset = 0; offset < file->size_bytes(); offset += chunk.size()) {
+    if (stop.stop_requested()) return absl::CancelledError("stopped");
+    chunk.resize(std::min(kDigestChunkBytes, file->size_bytes() - offset));
+    RETURN_IF_ERROR(file->Read(offset, absl::MakeSpan(chunk)));
+    digest.Update(chunk);
+  }
+  return digest.Finish();
+}
+
+absl::StatusOr<v1::ArtifactFile> Describe(const std::filesystem::directory_entry& entry, const std::string& folder,
+                                          const std::stop_token& stop) {
   const std::string path = entry.path().string();
   if (ValidUtf8(path) != path) return Malformed(absl::StrCat("the name of ", ValidUtf8(path), " is not UTF-8"));
   std::error_code error;
@@ -35,12 +51,12 @@ absl::StatusOr<v1::ArtifactFile> Describe(const std::filesystem::directory_entry
   file.set_path(entry.path().lexically_relative(folder).string());
   file.set_size_bytes(static_cast<int64_t>(entry.file_size(error)));
   if (error) return ErrnoError(error.value(), absl::StrCat("reading the size of ", path));
-  ASSIGN_OR_RETURN(*file.mutable_sha256(), Sha256OfFile(path));
+  ASSIGN_OR_RETURN(*file.mutable_sha256(), Digest(path, stop));
   return file;
 }
 
 // Links are not followed: a child must not be able to publish what lies outside its folder.
-absl::StatusOr<std::vector<v1::ArtifactFile>> ListFiles(const std::string& folder) {
+absl::StatusOr<std::vector<v1::ArtifactFile>> ListFiles(const std::string& folder, const std::stop_token& stop) {
   std::vector<v1::ArtifactFile> result;
   std::error_code error;
   for (std::filesystem::recursive_directory_iterator it(folder, error), end; !error && it != end; it.increment(error)) {
@@ -53,7 +69,7 @@ absl::StatusOr<std::vector<v1::ArtifactFile>> ListFiles(const std::string& folde
     if (result.size() >= kMaxArtifactFiles) {
       return Malformed(absl::StrFormat("%s has more than %d files", folder, kMaxArtifactFiles));
     }
-    ASSIGN_OR_RETURN(v1::ArtifactFile file, Describe(*it, folder));
+    ASSIGN_OR_RETURN(v1::ArtifactFile file, Describe(*it, folder, stop));
     result.push_back(std::move(file));
   }
   if (error) return ErrnoError(error.value(), absl::StrCat("listing ", folder));
@@ -108,8 +124,8 @@ absl::Status PrepareScratch(FileSystem& files, const std::string& scratch, const
   return WriteFileDurably(files, JobFilePath(scratch), json);
 }
 
-absl::StatusOr<v1::Artifact> DescribeArtifact(const std::string& folder) {
-  ASSIGN_OR_RETURN(std::vector<v1::ArtifactFile> files, ListFiles(folder));
+absl::StatusOr<v1::Artifact> DescribeArtifact(const std::string& folder, const std::stop_token& stop) {
+  ASSIGN_OR_RETURN(std::vector<v1::ArtifactFile> files, ListFiles(folder, stop));
   const auto place = [](const v1::ArtifactFile& file) { return std::make_pair(file.path() == kManifest, file.path()); };
   std::sort(files.begin(), files.end(), [&](const auto& a, const auto& b) { return place(a) < place(b); });
   if (files.empty() || files.back().path() != kManifest) {

@@ -5,6 +5,7 @@
 #ifndef QUANTD_WORKER_AGENT_JOB_FILES_H_
 #define QUANTD_WORKER_AGENT_JOB_FILES_H_
 
+#include <stop_token>
 #include <string>
 
 #include "absl/status/status.h"
@@ -28,8 +29,8 @@ absl::Status PrepareScratch(FileSystem& files, const std::string& scratch, const
 
 // Every regular file below `folder` with its size and SHA-256, sorted by path but manifest.json last (whoever sees it
 // sees the others), and the artifact's digest, which is that of manifest.json. ARTIFACT_MALFORMED: no manifest.json, a
-// link or other special file, more than 100,000 files.
-absl::StatusOr<v1::Artifact> DescribeArtifact(const std::string& folder);
+// link or other special file, more than 100,000 files. CANCELLED soon after `stop` was requested.
+absl::StatusOr<v1::Artifact> DescribeArtifact(const std::string& folder, const std::stop_token& stop);
 
 // report.json merged with performance.json (timings, which are kept apart so that report.json is reproducible) when
 // that is there. Unknown fields are ignored. REPORT_MALFORMED.

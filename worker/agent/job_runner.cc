@@ -145,7 +145,8 @@ std::optional<v1::FinishedJob> JobRunner::Publish() {
   const std::string folder = ArtifactPath(scratch_);
   absl::StatusOr<v1::QuantReport> report = ReadReport(services_.files, folder);
   if (!report.ok()) return Failed(report.status());
-  absl::StatusOr<v1::Artifact> artifact = DescribeArtifact(folder);
+  absl::StatusOr<v1::Artifact> artifact = DescribeArtifact(folder, stop_.get_token());
+  if (stop_reason() != StopReason::kNone) return StoppedResult();
   if (!artifact.ok()) return Failed(artifact.status());
   const UploadOptions upload = {.job = assignment_.job(), .fence = assignment_.fence(), .folder = folder};
   const absl::Status uploaded = UploadArtifact(services_.server, services_.files, upload, *artifact, stop_.get_token());
