@@ -256,6 +256,34 @@ TEST_F(WorkerTest, ADamagedUploadIsSentAgainThenGivenUp) {
   EXPECT_EQ(result.error().reason(), "DIGEST_MISMATCH");
 }
 
+// A child with the report of $1 bytes.
+std::string WithReportOf(int bytes) {
+  return absl::StrCat(kSuccess, "printf '{\"preset\":\"' > $OUT/report.json\nhead -c ", bytes,
+                      " /dev/zero | tr '\\0' x >> $OUT/report.json\nprintf '\"}' >> $OUT/report.json\n");
+}
+
+TEST_F(WorkerTest, AResultTooLargeForTheServerFailsItsJobAndNothingElse) {
+  server_.Assign(MakeAssignment(kJob, 3));
+  StartWorker(absl::StrCat("[ -e $NOTES/first ] && exit 9\n: > $NOTES/first\n", WithReportOf(17 << 20)));
+  const v1::FinishedJob result = server_.WaitForResult(kJob);
+  EXPECT_EQ(result.error().reason(), "RESULT_TOO_LARGE");
+  EXPECT_THAT(result.error().message(), testing::HasSubstr("at most 12582912"));
+  EXPECT_TRUE(server_.upload_offsets().empty()) << "found before the upload";
+  server_.Assign(MakeAssignment("j2", 1));
+  EXPECT_EQ(server_.WaitForResult("j2").error().exit_code(), 9);
+}
+
+TEST_F(WorkerTest, LargeResultsAreReportedOneAfterTheOther) {
+  options_.slots = 3;
+  server_.WithholdAcknowledgements(4);  // so that they come together
+  const std::vector<std::string> jobs = {"a", "b", "c"};
+  for (const std::string& job : jobs) server_.Assign(MakeAssignment(job, 1, 60'000));
+  StartWorker(WithReportOf(7 << 20));
+  for (const std::string& job : jobs) {
+    EXPECT_EQ(server_.WaitForResult(job).outcome(), v1::FinishedJob::OUTCOME_SUCCEEDED) << job;
+  }
+}
+
 TEST_F(WorkerTest, AFullServerFailsTheJobWithItsReason) {
   server_.RefuseUploads(RichStatus(grpc::StatusCode::RESOURCE_EXHAUSTED, "DISK_FULL", "no space for artifacts"));
   server_.Assign(MakeAssignment(kJob, 3));

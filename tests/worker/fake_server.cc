@@ -48,6 +48,7 @@ void FakeServer::Start() {
   }
   grpc::ServerBuilder builder;
   builder.AddListeningPort(absl::StrCat("127.0.0.1:", port_), grpc::InsecureServerCredentials(), &port_);
+  builder.SetMaxReceiveMessageSize(16 << 20);  // as the real one
   builder.RegisterService(this);
   server_ = builder.BuildAndStart();
   ASSERT_NE(server_, nullptr);

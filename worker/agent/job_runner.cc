@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "core/base/logging.h"
 #include "core/base/status.h"
 #include "worker/agent/job_files.h"
@@ -14,6 +15,18 @@
 #include "worker/agent/upload.h"
 
 namespace quantd {
+namespace {
+
+absl::Status TooLarge(const v1::FinishedJob& finished) {
+  return ReasonError(
+      absl::StatusCode::kResourceExhausted, "RESULT_TOO_LARGE",
+      absl::StrFormat("report and list of files have %d bytes together, the server takes at most %d: the report of %d "
+                      "layers has %d bytes, the artifact %d files; choose fewer exports, or a model with fewer layers",
+                      finished.ByteSizeLong(), kMaxResultBytes, finished.report().layers_size(),
+                      finished.report().ByteSizeLong(), finished.artifact().files_size()));
+}
+
+}  // namespace
 
 JobRunner::JobRunner(const RunnerOptions& options, RunnerServices services, v1::Assignment assignment,
                      std::function<void(Change)> on_change)
@@ -148,15 +161,16 @@ std::optional<v1::FinishedJob> JobRunner::Publish() {
   absl::StatusOr<v1::Artifact> artifact = DescribeArtifact(folder, stop_.get_token());
   if (stop_reason() != StopReason::kNone) return StoppedResult();
   if (!artifact.ok()) return Failed(artifact.status());
-  const UploadOptions upload = {.job = assignment_.job(), .fence = assignment_.fence(), .folder = folder};
-  const absl::Status uploaded = UploadArtifact(services_.server, services_.files, upload, *artifact, stop_.get_token());
-  if (stop_reason() != StopReason::kNone) return StoppedResult();
-  if (IsStaleLease(uploaded)) return std::nullopt;
-  if (!uploaded.ok()) return Failed(uploaded);
-
   v1::FinishedJob finished = Finished(v1::FinishedJob::OUTCOME_SUCCEEDED);
   *finished.mutable_artifact() = *std::move(artifact);
   *finished.mutable_report() = *std::move(report);
+  if (finished.ByteSizeLong() > kMaxResultBytes) return Failed(TooLarge(finished));
+  const UploadOptions upload = {.job = assignment_.job(), .fence = assignment_.fence(), .folder = folder};
+  const absl::Status uploaded =
+      UploadArtifact(services_.server, services_.files, upload, finished.artifact(), stop_.get_token());
+  if (stop_reason() != StopReason::kNone) return StoppedResult();
+  if (IsStaleLease(uploaded)) return std::nullopt;
+  if (!uploaded.ok()) return Failed(uploaded);
   return finished;
 }
 

@@ -5,6 +5,7 @@
 #ifndef QUANTD_WORKER_AGENT_JOB_RUNNER_H_
 #define QUANTD_WORKER_AGENT_JOB_RUNNER_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <mutex>
@@ -21,6 +22,10 @@
 #include "worker/agent/server_connection.h"
 
 namespace quantd {
+
+// The server takes messages of 16 MiB. Results keep clear of that: a request that is too long would fail for ever, and
+// with it the leases that it renews.
+inline constexpr size_t kMaxResultBytes = 12 << 20;
 
 struct RunnerOptions {
   std::string quant_path = {};

@@ -11,6 +11,7 @@ namespace quantd {
 namespace {
 
 constexpr absl::Duration kDefaultLease = absl::Seconds(15);  // when the server names none
+constexpr int kMaxReportedResults = 1000;                    // of one request; the rest in the next ones
 
 // The margin of 1/6 covers the child's end, and what the clocks of two machines differ by in one lease.
 absl::Duration FenceAfter(absl::Duration lease) {
@@ -58,7 +59,12 @@ void JobTable::Report(v1::SynchronizeRequest& request) const {
     running.set_fence(job.runner->assignment().fence());
     *running.mutable_progress() = job.runner->progress();
   }
-  for (const v1::FinishedJob& result : results_) *request.add_finished() = result;
+  size_t bytes = 0;
+  for (const v1::FinishedJob& result : results_) {
+    bytes += result.ByteSizeLong();
+    if (bytes > kMaxResultBytes || request.finished_size() >= kMaxReportedResults) break;
+    *request.add_finished() = result;
+  }
 }
 
 void JobTable::Renew(const v1::SynchronizeRequest& request, TimePoint sent_at) {

@@ -29,7 +29,7 @@ class JobTable {
   // Moves jobs that have ended to the results; ends those that were not renewed for 5/6 of their lease.
   void Update(TimePoint now);
 
-  // Adds running jobs and results to a request.
+  // Adds running jobs to a request, and as many results as the server takes in one.
   void Report(v1::SynchronizeRequest& request) const;
   // The server has answered `request`, which was sent at `sent_at`: its leases count from then.
   void Renew(const v1::SynchronizeRequest& request, TimePoint sent_at);
