@@ -256,6 +256,21 @@ TEST_F(WorkerTest, ADamagedUploadIsSentAgainThenGivenUp) {
   EXPECT_EQ(result.error().reason(), "DIGEST_MISMATCH");
 }
 
+// gRPC itself refuses calls, without a reason of ours, when the server is out of threads or stops in between.
+TEST_F(WorkerTest, ErrorsOfTheTransportOnlyDelayAnUpload) {
+  for (const grpc::StatusCode code : {grpc::StatusCode::RESOURCE_EXHAUSTED, grpc::StatusCode::CANCELLED,
+                                      grpc::StatusCode::INTERNAL, grpc::StatusCode::UNKNOWN}) {
+    server_.RefuseUploads(grpc::Status(code, "made by gRPC"));
+    const std::string job = absl::StrCat("job-", code);
+    server_.Assign(MakeAssignment(job, 3));
+    if (!thread_.joinable()) StartWorker(kSuccess);
+    const size_t before = server_.upload_offsets().size();
+    ASSERT_TRUE(server_.WaitFor([&] { return server_.upload_offsets().size() > before; })) << code;
+    server_.RefuseUploads(grpc::Status::OK);
+    EXPECT_EQ(server_.WaitForResult(job).outcome(), v1::FinishedJob::OUTCOME_SUCCEEDED) << code;
+  }
+}
+
 // A child with the report of $1 bytes.
 std::string WithReportOf(int bytes) {
   return absl::StrCat(kSuccess, "printf '{\"preset\":\"' > $OUT/report.json\nhead -c ", bytes,

@@ -34,7 +34,21 @@ bool IsStaleLease(const absl::Status& status) {
 }
 
 bool IsTransient(const absl::Status& status) {
-  return status.code() == absl::StatusCode::kUnavailable || status.code() == absl::StatusCode::kDeadlineExceeded;
+  // A server of ours gives every error a reason. One without was made by gRPC: a connection that broke halfway, or a
+  // server that had no thread free.
+  const bool from_transport = ReasonOf(status).empty();
+  switch (status.code()) {
+    case absl::StatusCode::kUnavailable:
+    case absl::StatusCode::kDeadlineExceeded:
+      return true;
+    case absl::StatusCode::kCancelled:
+    case absl::StatusCode::kInternal:
+    case absl::StatusCode::kResourceExhausted:
+    case absl::StatusCode::kUnknown:
+      return from_transport;
+    default:
+      return false;
+  }
 }
 
 }  // namespace quantd

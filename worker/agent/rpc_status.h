@@ -17,7 +17,8 @@ absl::Status FromRpc(const grpc::Status& status);
 // cancelled it takes uploads until the worker, which Synchronize tells to stop, says that the child is gone.)
 bool IsStaleLease(const absl::Status& status);
 
-// Worth another try with the same request: the connection broke, the server restarts, or it did not answer in time.
+// Worth another try with the same request: the connection broke, the server restarts or is out of threads, or it did
+// not answer in time.
 bool IsTransient(const absl::Status& status);
 
 }  // namespace quantd

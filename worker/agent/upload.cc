@@ -71,8 +71,9 @@ class FileUpload {
     question.set_path(file_.path());
     ASSIGN_OR_RETURN(const int64_t offset, server_.GetUploadOffset(question, {.stop = stop_}));
     if (offset < 0 || offset > file_.size_bytes()) {
-      return absl::OutOfRangeError(
-          absl::StrFormat("the server has %d bytes of a file of %d", offset, file_.size_bytes()));
+      return ReasonError(
+          absl::StatusCode::kOutOfRange, "UPLOAD_OFFSET_WRONG",
+          absl::StrFormat("the server has %d bytes of a file of %d; submit the job again", offset, file_.size_bytes()));
     }
     return Send(source, offset);
   }
@@ -89,7 +90,9 @@ class FileUpload {
     ASSIGN_OR_RETURN(const int64_t received, server_.Upload(
                                                  header, [&] { return chunks.Next(); }, limits));
     if (received == file_.size_bytes()) return absl::OkStatus();
-    return absl::DataLossError(absl::StrFormat("the server has %d of %d bytes", received, file_.size_bytes()));
+    return ReasonError(absl::StatusCode::kDataLoss, "UPLOAD_INCOMPLETE",
+                       absl::StrFormat("the server has %d of %d bytes, although all were sent; submit the job again",
+                                       received, file_.size_bytes()));
   }
 
   ServerConnection& server_;
