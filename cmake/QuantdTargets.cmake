@@ -54,6 +54,8 @@ function(quantd_binary name folder)
   add_executable(${name} ${sources})
   quantd_target_defaults(${name})
   target_link_libraries(${name} PRIVATE ${binary_DEPS})
+  # Side by side: the daemon and the worker look for `quant` beside themselves.
+  install(TARGETS ${name} RUNTIME DESTINATION bin)
 endfunction()
 
 # quantd_tests(core/base DEPS ...): tests/core/base/*_test.cc in one binary core_base_test, one ctest entry per suite file.
