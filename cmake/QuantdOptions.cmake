@@ -23,6 +23,12 @@ if(QUANTD_SANITIZE)
   add_compile_options(-fsanitize=${QUANTD_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
   add_link_options(-fsanitize=${QUANTD_SANITIZE})
 endif()
+set(QUANTD_TEST_ENVIRONMENT "QUANTD_SOURCE_DIR=${CMAKE_SOURCE_DIR}" "QUANTD_BIN_DIR=${CMAKE_BINARY_DIR}/bin")
+if(QUANTD_SANITIZE MATCHES "thread")
+  # Protobuf's map fields have one member more in instrumented code, which Debian's libprotobuf does not know of.
+  add_compile_options(-U__SANITIZE_THREAD__)
+  list(APPEND QUANTD_TEST_ENVIRONMENT "TSAN_OPTIONS=suppressions=${CMAKE_SOURCE_DIR}/cmake/tsan-suppressions.txt")
+endif()
 
 # Contraction to fused multiply-add would let results differ between ISA tables: kernels ask for it explicitly.
 set(QUANTD_CXX_WARNINGS -Wall -Wextra -Wshadow -Wnon-virtual-dtor -Woverloaded-virtual -Wvla -Werror)
