@@ -91,7 +91,8 @@ void DefineCompletion(CLI::App& app, Session& session) {
   app.add_option("shell", *shell, "which shell: bash")->required()->check(CLI::IsMember({"bash"}));
   app.footer(kFooter);
   const CLI::App* const root = app.get_parent();
-  app.callback([root, &session] {
+  // The option writes into *shell when it is parsed: the callback, which lives as long as the app, keeps it.
+  app.callback([root, shell, &session] {
     session.action = [root, &session]() -> absl::StatusOr<ExitCode> {
       session.Print(BashScript(*root));
       return ExitCode::kOk;
