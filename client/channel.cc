@@ -19,6 +19,7 @@ constexpr absl::string_view kRetriedMethods[] = {
 constexpr int kMaxMessageBytes = 16 << 20;
 constexpr int kFirstReconnectMs = 100;
 constexpr int kLongestReconnectMs = 2000;
+constexpr int kLongestConnectMs = 10'000;
 
 }  // namespace
 
@@ -40,7 +41,8 @@ std::shared_ptr<grpc::Channel> MakeChannel(const std::string& server) {
   arguments.SetServiceConfigJSON(RetryServiceConfig());
   arguments.SetMaxReceiveMessageSize(kMaxMessageBytes);
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, kFirstReconnectMs);
-  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, kFirstReconnectMs);
+  // In spite of its name also the time that one attempt to connect may take: far hosts and busy ones need some.
+  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, kLongestConnectMs);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, kLongestReconnectMs);
   // A daemon on the local network is never reached through a web proxy.
   arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);

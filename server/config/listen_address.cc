@@ -68,7 +68,7 @@ absl::StatusOr<ListenAddress> ParseListenAddress(absl::string_view text) {
   return address;
 }
 
-absl::Status CheckFree(const ListenAddress& address) {
+absl::Status CheckFree(const ListenAddress& address, absl::string_view flag) {
   SocketAddress socket_address;
   ToSocketAddress(address, &socket_address);
   const int fd = socket(socket_address.storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -83,9 +83,9 @@ absl::Status CheckFree(const ListenAddress& address) {
   if (bound) return absl::OkStatus();
   if (error_number != EADDRINUSE) return AddressInvalid(address.Text(), strerror(error_number));
   return ReasonError(absl::StatusCode::kFailedPrecondition, "ADDRESS_IN_USE",
-                     absl::StrFormat("%s is in use by another process; stop it, or choose another port (0 takes a free "
-                                     "one)",
-                                     address.Text()));
+                     absl::StrFormat("%s is in use by another process; stop it, or choose another port with %s (0 "
+                                     "takes a free one)",
+                                     address.Text(), flag));
 }
 
 void Knock(const ListenAddress& address) {

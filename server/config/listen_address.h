@@ -19,9 +19,9 @@ struct ListenAddress {
 // "127.0.0.1:7433", "[::1]:7433", "localhost:0". INVALID_ARGUMENT ADDRESS_INVALID.
 absl::StatusOr<ListenAddress> ParseListenAddress(absl::string_view text);
 
-// Binds and lets go again. FAILED_PRECONDITION ADDRESS_IN_USE; INVALID_ARGUMENT ADDRESS_INVALID when this machine does
-// not have the address or the port is not allowed.
-absl::Status CheckFree(const ListenAddress& address);
+// Binds and lets go again; `flag` is the one that messages name. FAILED_PRECONDITION ADDRESS_IN_USE; INVALID_ARGUMENT
+// ADDRESS_INVALID when this machine does not have the address or the port is not allowed.
+absl::Status CheckFree(const ListenAddress& address, absl::string_view flag);
 
 // Connects and hangs up: wakes a server of ours that waits for a caller. Nothing happens when nobody listens.
 void Knock(const ListenAddress& address);

@@ -54,7 +54,7 @@ void SetLimits(grpc::ServerBuilder& builder, int max_threads) {
 absl::StatusOr<std::unique_ptr<GrpcListener>> GrpcListener::Start(const GrpcOptions& options,
                                                                   const std::vector<grpc::Service*>& services) {
   ASSIGN_OR_RETURN(ListenAddress address, ParseListenAddress(options.address));
-  RETURN_IF_ERROR(CheckFree(address));
+  RETURN_IF_ERROR(CheckFree(address, "--listen"));
   if (address.host == "localhost") address.host = "127.0.0.1";
   grpc::EnableDefaultHealthCheckService(true);
   grpc::ServerBuilder builder;

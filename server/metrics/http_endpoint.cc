@@ -61,7 +61,7 @@ int ServeNothing(mg_connection* connection, void*) {
 
 absl::StatusOr<std::unique_ptr<HttpEndpoint>> HttpEndpoint::Start(const std::string& address, HttpHandlers handlers) {
   ASSIGN_OR_RETURN(ListenAddress parsed, ParseListenAddress(address));
-  RETURN_IF_ERROR(CheckFree(parsed));
+  RETURN_IF_ERROR(CheckFree(parsed, "--http-listen"));
   if (parsed.host == "localhost") parsed.host = "127.0.0.1";
   std::unique_ptr<HttpEndpoint> endpoint(new HttpEndpoint(std::move(handlers)));
   const std::string port = parsed.Text();

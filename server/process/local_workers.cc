@@ -43,7 +43,8 @@ LocalWorkers::~LocalWorkers() {
 void LocalWorkers::Stop(absl::Duration patience) {
   if (!supervisor_.joinable()) return;
   patience_ = patience;
-  eventfd_write(stop_event_, 1);
+  const eventfd_t one = 1;
+  if (write(stop_event_, &one, sizeof one) != sizeof one) return;  // cannot be: the counter is far from full
   supervisor_.join();
 }
 
@@ -102,7 +103,10 @@ bool LocalWorkers::WaitForNews(absl::Duration timeout) {
   std::vector<pollfd> fds = {{stop_event_, POLLIN, 0}};
   for (const Worker& worker : workers_) fds.push_back({worker.pidfd, POLLIN, 0});
   const int ready = poll(fds.data(), fds.size(), PollTimeout(timeout));
-  return ready > 0 && fds[0].revents != 0;
+  if (ready <= 0 || fds[0].revents == 0) return false;
+  // Reading, unlike polling, orders what Stop() wrote before what is read here.
+  eventfd_t count = 0;
+  return read(stop_event_, &count, sizeof count) == sizeof count;
 }
 
 void LocalWorkers::EndAll() {
