@@ -8,10 +8,15 @@
 
 namespace quantd {
 
+// A byte that goes on with the character before it.
+inline bool IsUtf8Continuation(char byte) {
+  return (static_cast<unsigned char>(byte) & 0xc0) == 0x80;
+}
+
 // At most `limit` bytes of UTF-8 text, never cut inside a character.
 inline absl::string_view Excerpt(absl::string_view text, size_t limit = 64) {
   if (text.size() <= limit) return text;
-  while (limit > 0 && (static_cast<unsigned char>(text[limit]) & 0xc0) == 0x80) --limit;
+  while (limit > 0 && IsUtf8Continuation(text[limit])) --limit;
   return text.substr(0, limit);
 }
 

@@ -123,7 +123,7 @@ class BpeModelBuilder {
     size_t position = 0;
     if (last) {
       position = token.size() - 1;
-      while (position > 0 && (static_cast<uint8_t>(token[position]) & 0xC0) == 0x80) --position;
+      while (position > 0 && IsUtf8Continuation(token[position])) --position;
     }
     const auto found = model_.character_symbols_.find(NextCodePoint(token, &position));
     return found == model_.character_symbols_.end() ? -1 : found->second;

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "absl/strings/ascii.h"
+#include "core/base/excerpt.h"
 #include "core/text/regex.h"
 #include "core/text/utf8.h"
 
@@ -12,7 +13,7 @@ namespace {
 
 size_t LastCharacterBegin(absl::string_view text) {
   size_t begin = text.size() - 1;
-  while (begin > 0 && (static_cast<uint8_t>(text[begin]) & 0xC0) == 0x80) --begin;
+  while (begin > 0 && IsUtf8Continuation(text[begin])) --begin;
   return begin;
 }
 

@@ -1,25 +1,17 @@
 #include "server/errors/text_limits.h"
 
+#include "core/base/excerpt.h"
+
 namespace quantd {
-namespace {
-
-bool IsContinuation(char c) {
-  return (static_cast<unsigned char>(c) & 0xC0) == 0x80;
-}
-
-}  // namespace
 
 std::string KeepBeginning(absl::string_view text, size_t max_bytes) {
-  if (text.size() <= max_bytes) return std::string(text);
-  size_t end = max_bytes;
-  while (end > 0 && IsContinuation(text[end])) --end;
-  return std::string(text.substr(0, end));
+  return std::string(Excerpt(text, max_bytes));
 }
 
 std::string KeepEnd(absl::string_view text, size_t max_bytes) {
   if (text.size() <= max_bytes) return std::string(text);
   size_t begin = text.size() - max_bytes;
-  while (begin < text.size() && IsContinuation(text[begin])) ++begin;
+  while (begin < text.size() && IsUtf8Continuation(text[begin])) ++begin;
   return std::string(text.substr(begin));
 }
 
