@@ -37,11 +37,12 @@ std::string Sha256Hex(absl::string_view bytes) {
   return sha.Finish();
 }
 
-absl::StatusOr<std::string> Sha256OfFile(const std::string& path) {
+absl::StatusOr<std::string> Sha256OfFile(const std::string& path, const std::function<bool()>& stop_requested) {
   ASSIGN_OR_RETURN(const auto file, RealFileSystem().OpenForRead(path));
   Sha256 sha;
   std::vector<char> buffer(1 << 20);
   for (uint64_t offset = 0; offset < file->size_bytes(); offset += buffer.size()) {
+    if (stop_requested != nullptr && stop_requested()) return absl::CancelledError("stopped");
     const uint64_t size = std::min<uint64_t>(buffer.size(), file->size_bytes() - offset);
     RETURN_IF_ERROR(file->Read(offset, absl::MakeSpan(buffer.data(), size)));
     sha.Update(absl::string_view(buffer.data(), size));

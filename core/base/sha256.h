@@ -2,6 +2,7 @@
 #ifndef QUANTD_CORE_BASE_SHA256_H_
 #define QUANTD_CORE_BASE_SHA256_H_
 
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -26,7 +27,9 @@ class Sha256 {
 };
 
 std::string Sha256Hex(absl::string_view bytes);
-absl::StatusOr<std::string> Sha256OfFile(const std::string& path);
+// Files may have many GB: asks `stop_requested` before each megabyte, and gives CANCELLED when it says so.
+absl::StatusOr<std::string> Sha256OfFile(const std::string& path,
+                                         const std::function<bool()>& stop_requested = nullptr);
 
 }  // namespace quantd
 

@@ -22,24 +22,9 @@ namespace {
 constexpr absl::string_view kManifest = "manifest.json";
 constexpr uint64_t kMaxReportBytes = 64u << 20;
 constexpr int kMaxArtifactFiles = 100'000;
-constexpr uint64_t kDigestChunkBytes = 1u << 20;
 
 absl::Status Malformed(absl::string_view message) {
   return ReasonError(absl::StatusCode::kInternal, "ARTIFACT_MALFORMED", message);
-}
-
-// Files may have many GB: a stop does not wait for the end of one.
-absl::StatusOr<std::string> Digest(const std::string& path, const std::stop_token& stop) {
-  ASSIGN_OR_RETURN(const auto file, RealFileSystem().OpenForRead(path));
-  Sha256 digest;
-  std::string chunk;
-  for (uint64_t offset = 0; offset < file->size_bytes(); offset += chunk.size()) {
-    if (stop.stop_requested()) return absl::CancelledError("stopped");
-    chunk.resize(std::min(kDigestChunkBytes, file->size_bytes() - offset));
-    RETURN_IF_ERROR(file->Read(offset, absl::MakeSpan(chunk)));
-    digest.Update(chunk);
-  }
-  return digest.Finish();
 }
 
 absl::StatusOr<v1::ArtifactFile> Describe(const std::filesystem::directory_entry& entry, const std::string& folder,
@@ -51,7 +36,7 @@ absl::StatusOr<v1::ArtifactFile> Describe(const std::filesystem::directory_entry
   file.set_path(entry.path().lexically_relative(folder).string());
   file.set_size_bytes(static_cast<int64_t>(entry.file_size(error)));
   if (error) return ErrnoError(error.value(), absl::StrCat("reading the size of ", path));
-  ASSIGN_OR_RETURN(*file.mutable_sha256(), Digest(path, stop));
+  ASSIGN_OR_RETURN(*file.mutable_sha256(), Sha256OfFile(path, [&] { return stop.stop_requested(); }));
   return file;
 }
 
