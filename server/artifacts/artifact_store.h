@@ -35,7 +35,7 @@ absl::Status CheckArtifactPath(absl::string_view path);
 // ARTIFACT_DIGEST_INVALID.
 absl::Status CheckArtifactFile(const v1::ArtifactFile& file);
 
-// Receives the bytes of one file. Not thread-safe.
+// Receives the bytes of one file. Not thread-safe; must not outlive its store.
 class ArtifactUpload {
  public:
   virtual ~ArtifactUpload() = default;

@@ -23,8 +23,7 @@ class DirectoryArtifactStore : public ArtifactStore {
       : files_(files),
         directory_(std::move(directory)),
         published_(JoinPath(directory_, "artifacts/sha256")),
-        staging_(JoinPath(directory_, "staging")),
-        busy_(std::make_shared<BusyFiles>()) {}
+        staging_(JoinPath(directory_, "staging")) {}
 
   absl::Status Initialize() {
     RETURN_IF_ERROR(files_.CreateDirectories(published_));
@@ -51,11 +50,11 @@ class DirectoryArtifactStore : public ArtifactStore {
                                                               int64_t offset) override {
     RETURN_IF_ERROR(CheckArtifactFile(file));
     const std::string final_path = StagedPath(key, file);
-    if (!busy_->Take(final_path)) {
+    HeldNames::Hold busy = busy_.TryTake(final_path);
+    if (busy == nullptr) {
       return ReasonError(absl::StatusCode::kUnavailable, "UPLOAD_IN_PROGRESS",
                          absl::StrFormat("%s: another stream is sending this file; retry", file.path()));
     }
-    auto busy = std::make_unique<BusyFile>(busy_, final_path);
     RETURN_IF_ERROR(CheckOffset(final_path, file, offset));
     RETURN_IF_ERROR(CheckSpace(file, offset));
     RETURN_IF_ERROR(CreateStagedFolder(StagedFolder(key, file.path())));
@@ -199,7 +198,7 @@ class DirectoryArtifactStore : public ArtifactStore {
   const std::string directory_;
   const std::string published_;
   const std::string staging_;
-  const std::shared_ptr<BusyFiles> busy_;
+  HeldNames busy_;  // files that a stream is writing now, so that two streams never mix their bytes
 };
 
 }  // namespace

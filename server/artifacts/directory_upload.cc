@@ -15,7 +15,7 @@ DirectoryUpload::DirectoryUpload(FileSystem& files, v1::ArtifactFile file, std::
       part_path_(absl::StrCat(final_path_, kPartSuffix)),
       received_bytes_(received_bytes) {}
 
-absl::Status DirectoryUpload::Start(std::unique_ptr<BusyFile> busy, bool from_zero) {
+absl::Status DirectoryUpload::Start(HeldNames::Hold busy, bool from_zero) {
   busy_ = std::move(busy);
   ASSIGN_OR_RETURN(stream_, from_zero ? files_.OpenForWrite(part_path_) : files_.OpenForAppend(part_path_));
   return absl::OkStatus();

@@ -63,7 +63,7 @@ absl::StatusOr<SubmitResult> Scheduler::Submit(const NewJob& job) {
 }
 
 absl::StatusOr<JobRecord> Scheduler::Cancel(absl::string_view id) {
-  const BusyJobs::Hold hold = ending_.Take(id);
+  const HeldNames::Hold hold = ending_.Take(id);
   auto cancelled = Update(id, [&](JobRecord& record) { return RequestCancel(record, clock_.Now()); });
   if (ReasonOf(cancelled.status()) == "NOTHING_TO_CANCEL") return store_.Get(id);
   RETURN_IF_ERROR(cancelled.status());
@@ -150,7 +150,7 @@ absl::Status Scheduler::LoseAttempts(const std::vector<JobRecord>& records, cons
 }
 
 absl::Status Scheduler::LoseOne(const JobRecord& record, const std::string& cause) {
-  const BusyJobs::Hold hold = ending_.TryTake(record.id);
+  const HeldNames::Hold hold = ending_.TryTake(record.id);
   if (hold == nullptr) return absl::AbortedError("its end is being recorded");
   const auto lose = [&](JobRecord& current) -> absl::Status {
     RETURN_IF_ERROR(CheckFence(current, record.fence));
@@ -166,7 +166,7 @@ absl::Status Scheduler::LoseOne(const JobRecord& record, const std::string& caus
 }
 
 absl::Status Scheduler::Finish(const FinishedJob& finished) {
-  const BusyJobs::Hold hold = ending_.TryTake(finished.job());
+  const HeldNames::Hold hold = ending_.TryTake(finished.job());
   if (hold == nullptr) {
     return ReasonError(absl::StatusCode::kUnavailable, kEndInProgress, "another call is recording the job's end");
   }

@@ -15,10 +15,10 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "core/base/clock.h"
+#include "core/base/held_names.h"
 #include "quantd/v1/worker_service.pb.h"
 #include "server/artifacts/artifact_store.h"
 #include "server/metrics/service_metrics.h"
-#include "server/scheduler/busy_jobs.h"
 #include "server/scheduler/notifier.h"
 #include "server/scheduler/worker_registry.h"
 #include "server/store/job_store.h"
@@ -101,7 +101,9 @@ class Scheduler {
   Clock& clock_;
   ServiceMetrics& metrics_;
   WorkerRegistry workers_;
-  BusyJobs ending_;
+  // From the first file that is published to the row that says so, nobody else may end the job: its published files
+  // would belong to nobody.
+  HeldNames ending_;
   Notifier changes_;
   Notifier work_;  // something for workers: a queued job, a cancel, a drain
   std::atomic<bool> draining_{false};
