@@ -31,16 +31,15 @@ struct SocketAddress {
 };
 
 bool ToSocketAddress(const ListenAddress& address, SocketAddress* out) {
-  const std::string host = address.host == "localhost" ? "127.0.0.1" : address.host;
   auto* v4 = reinterpret_cast<sockaddr_in*>(&out->storage);
-  if (inet_pton(AF_INET, host.c_str(), &v4->sin_addr) == 1) {
+  if (inet_pton(AF_INET, address.host.c_str(), &v4->sin_addr) == 1) {
     v4->sin_family = AF_INET;
     v4->sin_port = htons(static_cast<uint16_t>(address.port));
     out->size = sizeof *v4;
     return true;
   }
   auto* v6 = reinterpret_cast<sockaddr_in6*>(&out->storage);
-  if (inet_pton(AF_INET6, host.c_str(), &v6->sin6_addr) != 1) return false;
+  if (inet_pton(AF_INET6, address.host.c_str(), &v6->sin6_addr) != 1) return false;
   v6->sin6_family = AF_INET6;
   v6->sin6_port = htons(static_cast<uint16_t>(address.port));
   out->size = sizeof *v6;
@@ -62,7 +61,7 @@ absl::StatusOr<ListenAddress> ParseListenAddress(absl::string_view text) {
   if (address.port < 0 || address.port > 65535) return AddressInvalid(text, "a port is 0 to 65535");
   absl::string_view host = text.substr(0, colon);
   if (absl::StartsWith(host, "[") && absl::EndsWith(host, "]")) host = host.substr(1, host.size() - 2);
-  address.host = std::string(host);
+  address.host = host == "localhost" ? "127.0.0.1" : std::string(host);
   SocketAddress ignored;
   if (!ToSocketAddress(address, &ignored)) return AddressInvalid(text, "its host is no IP address");
   return address;

@@ -11,12 +11,12 @@
 namespace quantd {
 
 struct ListenAddress {
-  std::string host;  // an IPv4 or IPv6 address, or "localhost"
+  std::string host;  // an IPv4 or IPv6 address
   int port = 0;
   std::string Text() const;  // "127.0.0.1:80", "[::1]:80"
 };
 
-// "127.0.0.1:7433", "[::1]:7433", "localhost:0". INVALID_ARGUMENT ADDRESS_INVALID.
+// "127.0.0.1:7433", "[::1]:7433", "localhost:0", which is 127.0.0.1. INVALID_ARGUMENT ADDRESS_INVALID.
 absl::StatusOr<ListenAddress> ParseListenAddress(absl::string_view text);
 
 // Binds and lets go again; `flag` is the one that messages name. FAILED_PRECONDITION ADDRESS_IN_USE; INVALID_ARGUMENT

@@ -55,7 +55,6 @@ absl::StatusOr<std::unique_ptr<GrpcListener>> GrpcListener::Start(const GrpcOpti
                                                                   const std::vector<grpc::Service*>& services) {
   ASSIGN_OR_RETURN(ListenAddress address, ParseListenAddress(options.address));
   RETURN_IF_ERROR(CheckFree(address, "--listen"));
-  if (address.host == "localhost") address.host = "127.0.0.1";
   grpc::EnableDefaultHealthCheckService(true);
   grpc::ServerBuilder builder;
   SetReflection(builder, options.reflection);

@@ -62,7 +62,6 @@ int ServeNothing(mg_connection* connection, void*) {
 absl::StatusOr<std::unique_ptr<HttpEndpoint>> HttpEndpoint::Start(const std::string& address, HttpHandlers handlers) {
   ASSIGN_OR_RETURN(ListenAddress parsed, ParseListenAddress(address));
   RETURN_IF_ERROR(CheckFree(parsed, "--http-listen"));
-  if (parsed.host == "localhost") parsed.host = "127.0.0.1";
   std::unique_ptr<HttpEndpoint> endpoint(new HttpEndpoint(std::move(handlers)));
   const std::string port = parsed.Text();
   const char* options[] = {"listening_ports", port.c_str(), "num_threads", "4", "request_timeout_ms", "10000", nullptr};
