@@ -1,20 +1,19 @@
 // quantd: quantization of language models as a service.
-#include <signal.h>
+#include <poll.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
-#include <poll.h>
 #include <CLI/CLI.hpp>
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
-#include <filesystem>
 #include <map>
 #include <string>
 
 #include "absl/strings/str_cat.h"
 #include "core/base/clock.h"
 #include "core/base/logging.h"
+#include "core/base/program.h"
 #include "core/base/status.h"
 #include "server/config/settings.h"
 #include "server/daemon/daemon.h"
@@ -93,17 +92,6 @@ absl::StatusOr<ConfigBuilder> BuildConfig(const CLI::App& app, const Flags& flag
   return builder;
 }
 
-// Blocked before the first thread starts, so that they arrive through the descriptor alone.
-int BlockSignals() {
-  sigset_t signals;
-  sigemptyset(&signals);
-  sigaddset(&signals, SIGTERM);
-  sigaddset(&signals, SIGINT);
-  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
-  signal(SIGPIPE, SIG_IGN);
-  return signalfd(-1, &signals, SFD_CLOEXEC);
-}
-
 // Waits for a signal, at most `timeout_ms` (-1: for ever).
 void WaitForSignal(int signals, int timeout_ms) {
   pollfd fd = {signals, POLLIN, 0};
@@ -115,14 +103,8 @@ void WaitForSignal(int signals, int timeout_ms) {
   if (ready > 0) (void)!read(signals, &info, sizeof info);
 }
 
-std::string ExecutableDirectory() {
-  std::error_code error;
-  const std::filesystem::path self = std::filesystem::read_symlink("/proc/self/exe", error);
-  return error ? "." : self.parent_path().string();
-}
-
 absl::Status Serve(const ServerConfig& config) {
-  const int signals = BlockSignals();
+  const int signals = BlockStopSignals();
   ASSIGN_OR_RETURN(const auto daemon, Daemon::Start(config, ExecutableDirectory(), {RealClock(), RealCommandRunner()}));
   WaitForSignal(signals, /*timeout_ms=*/-1);
   Log(Severity::kInfo, "draining", {});

@@ -18,6 +18,7 @@
 #include <thread>
 #include <vector>
 
+#include "core/base/program.h"
 #include "quantd/v1/quant_service.grpc.pb.h"
 #include "quantd/v1/worker_service.grpc.pb.h"
 #include "server/daemon/daemon.h"
@@ -52,7 +53,7 @@ class Service {
   Service() {
     const char* source = std::getenv("QUANTD_SOURCE_DIR");
     const std::filesystem::path root = source != nullptr ? source : std::filesystem::current_path();
-    const std::filesystem::path bin = std::filesystem::read_symlink("/proc/self/exe").parent_path();
+    const std::filesystem::path bin = ExecutableDirectory();
     // Beside the build, not in /tmp: that may be memory, where an fsync costs nothing.
     folder_ = bin / absl::StrCat("bench-", getpid());
     ServerConfig config;

@@ -14,6 +14,7 @@
 #include "absl/strings/str_cat.h"
 #include "core/base/file_system.h"
 #include "core/base/logging.h"
+#include "core/base/program.h"
 #include "core/base/status.h"
 #include "core/base/thread_pool.h"
 #include "worker/agent/agent.h"
@@ -32,17 +33,10 @@ struct Flags {
   int grace_ms = 1500;
 };
 
-// "quant" beside this program, as the build and the packages lay them out.
-std::string SiblingQuant() {
-  std::error_code error;
-  const std::filesystem::path self = std::filesystem::read_symlink("/proc/self/exe", error);
-  return error ? "quant" : (self.parent_path() / "quant").string();
-}
-
 void Declare(CLI::App& app, Flags& flags) {
   AgentOptions& agent = flags.agent;
   agent.worker_id = DefaultWorkerId();
-  agent.runner.quant_path = SiblingQuant();
+  agent.runner.quant_path = JoinPath(ExecutableDirectory(), "quant");
   app.add_option("--server", agent.server, "Address of quantd, HOST:PORT")->required();
   app.add_option("--model-root", agent.runner.model_root, "Folder that jobs name models in")->required();
   app.add_option("--data-root", agent.runner.data_root, "Folder that jobs name texts in")->required();
@@ -96,17 +90,6 @@ absl::Status Complete(Flags& flags) {
   return absl::OkStatus();
 }
 
-// Blocked in every thread, so that they arrive through the descriptor alone.
-int SignalDescriptor() {
-  sigset_t signals;
-  sigemptyset(&signals);
-  sigaddset(&signals, SIGTERM);
-  sigaddset(&signals, SIGINT);
-  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
-  signal(SIGPIPE, SIG_IGN);
-  return signalfd(-1, &signals, SFD_CLOEXEC);
-}
-
 void DrainOnSignal(int signals, Agent& agent) {
   signalfd_siginfo info;
   while (read(signals, &info, sizeof info) < 0 && errno == EINTR) {
@@ -115,7 +98,7 @@ void DrainOnSignal(int signals, Agent& agent) {
 }
 
 absl::Status Serve(Flags& flags) {
-  const int signals = SignalDescriptor();
+  const int signals = BlockStopSignals();
   RETURN_IF_ERROR(Complete(flags));
   ASSIGN_OR_RETURN(const ScratchFolder scratch,
                    ScratchFolder::Open(RealFileSystem(), flags.scratch_root, flags.agent.worker_id));
