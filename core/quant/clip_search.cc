@@ -10,7 +10,6 @@
 namespace quantd {
 namespace {
 
-constexpr int kFullPercent = 100;
 constexpr int kCandidates = 80;
 // A rounded scale moves each error by up to 2^-24 of a level, which is up to 2^8 errors large; the power takes 2.4 of
 // that relative change. Signs differ, so that sums move much less: a wide margin costs time only.

@@ -21,6 +21,9 @@ struct WeightRanges {
   const std::vector<float>& hi;
 };
 
+// The whole range, in percent.
+inline constexpr int kFullPercent = 100;
+
 // What the chosen range keeps of the full one, in percent: 100 ... 21; one entry a row, padded to whole slabs.
 std::vector<int> SearchClipping(const ExecutionContext& context, const UniformOptions& options,
                                 const FitColumns& columns, WeightRanges ranges);

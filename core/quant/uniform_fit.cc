@@ -27,7 +27,7 @@ class UniformFitter {
     if (!options_.per_row) ShareRange();
     for (int64_t row = 0; row < padded_rows_; ++row) AdjustRange(options_, lo_[row], hi_[row]);
     SetScales(options_.clip_search ? SearchClipping(context_, options_, columns_, {lo_, hi_})
-                                   : std::vector<int>(padded_rows_, 100));
+                                   : std::vector<int>(padded_rows_, kFullPercent));
     RETURN_IF_ERROR(CheckScales());
     return std::move(result_);
   }

@@ -20,7 +20,8 @@ namespace quantd {
 
 inline constexpr size_t kMaxRegexBytes = 8192;
 
-// `pattern` is valid UTF-8. The result has callouts 1 where the matcher may be stopped. Reason: TOKENIZER_UNSUPPORTED, naming the construct and its byte offset.
+// `pattern` is valid UTF-8. The result has callouts 1 where the matcher may be stopped. Reason: TOKENIZER_UNSUPPORTED,
+// naming the construct and its byte offset.
 absl::StatusOr<std::string> TranslateRegex(absl::string_view pattern);
 
 }  // namespace quantd
