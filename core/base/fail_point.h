@@ -1,0 +1,35 @@
+// Places where a test can make a process die, wait or fail. They exist only in test builds: programs that users run link
+// the empty implementation, `*-crashtest` programs and the unit tests the other one (cmake/QuantdTargets.cmake).
+//
+// In a test build the environment variable QUANTD_FAIL_POINTS (or the flag --fail-points, or SetFailPoints) arms them:
+//   submit.commit.after=exit            the process ends at once, like kill -9
+//   claim.commit.before=sleep:250       waits 250 ms
+//   publish.commit.before=error         the step is not done and fails, UNAVAILABLE FAIL_POINT
+//   publish.commit.after=error          the step is done and reported as failed
+//   renew.commit.before=exit@3          only the third time it is passed; several points are separated by ';'
+#ifndef QUANTD_CORE_BASE_FAIL_POINT_H_
+#define QUANTD_CORE_BASE_FAIL_POINT_H_
+
+#include <cstdint>
+#include <map>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
+
+namespace quantd {
+
+enum class DurableStep;
+enum class FailPointSide { kBefore, kAfter };
+
+absl::Status PassFailPoint(DurableStep step, FailPointSide side);
+
+// Test builds only; the empty implementation answers FAILED_PRECONDITION FAIL_POINTS_ABSENT and {}.
+// INVALID_ARGUMENT FAIL_POINT_UNKNOWN, FAIL_POINT_ACTION_INVALID.
+absl::Status SetFailPoints(absl::string_view text);
+// How often each point was passed since the start of the process.
+std::map<std::string, int64_t> FailPointCounts();
+
+}  // namespace quantd
+
+#endif  // QUANTD_CORE_BASE_FAIL_POINT_H_
