@@ -67,9 +67,19 @@ function(quantd_tests folder)
   if(NOT sources)
     return()
   endif()
-  add_executable(${suffix}_test ${sources})
+  add_executable(${suffix}_test ${sources} $<TARGET_OBJECTS:quantd_fail_points>)
   quantd_target_defaults(${suffix}_test)
   target_link_libraries(${suffix}_test PRIVATE ${tests_DEPS} quantd_testing GTest::gtest GTest::gmock)
   add_test(NAME ${suffix} COMMAND ${suffix}_test)
   set_tests_properties(${suffix} PROPERTIES TIMEOUT 600 ENVIRONMENT "${QUANTD_TEST_ENVIRONMENT}")
+endfunction()
+
+# quantd_crashtest_program(quantd): the same objects with fail points, as crashtest/quantd in the build folder. The
+# programs look for each other beside themselves, so the folder is a whole test build of the service. Never installed.
+function(quantd_crashtest_program name)
+  add_executable(${name}-crashtest $<TARGET_OBJECTS:${name}> $<TARGET_OBJECTS:quantd_fail_points>)
+  get_target_property(libraries ${name} LINK_LIBRARIES)
+  target_link_libraries(${name}-crashtest PRIVATE ${libraries})
+  set_target_properties(${name}-crashtest PROPERTIES OUTPUT_NAME ${name} LINKER_LANGUAGE CXX
+    RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/crashtest)
 endfunction()
