@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <set>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_format.h"
@@ -12,6 +13,9 @@ namespace {
 constexpr size_t kMaxPathBytes = 512;
 constexpr size_t kMaxPartBytes = 255;  // of the file systems we run on
 constexpr size_t kSha256HexDigits = 64;
+constexpr int kMaxCheckpointFiles = 10'000;
+constexpr size_t kMaxCheckpointBytes = 2 << 20;  // of the message, which becomes part of the job's row
+constexpr absl::string_view kCheckpointManifest = "checkpoint.json";
 
 bool IsPathCharacter(char c) {
   return absl::ascii_isalnum(static_cast<unsigned char>(c)) || c == '.' || c == '_' || c == '-';
@@ -53,6 +57,24 @@ absl::Status CheckArtifactFile(const v1::ArtifactFile& file) {
                      "file.sha256");
   }
   return absl::OkStatus();
+}
+
+absl::Status CheckCheckpoint(const v1::Checkpoint& checkpoint) {
+  const auto malformed = [](absl::string_view why) {
+    return WithField(InvalidInput("CHECKPOINT_MALFORMED", why), "checkpoint");
+  };
+  if (checkpoint.files_size() > kMaxCheckpointFiles || checkpoint.ByteSizeLong() > kMaxCheckpointBytes) {
+    return malformed(
+        absl::StrFormat("a checkpoint has at most %d files and a list of at most %d bytes; this has %d, %d",
+                        kMaxCheckpointFiles, kMaxCheckpointBytes, checkpoint.files_size(), checkpoint.ByteSizeLong()));
+  }
+  std::set<absl::string_view> paths;
+  for (const v1::ArtifactFile& file : checkpoint.files()) {
+    RETURN_IF_ERROR(CheckArtifactFile(file));
+    if (!paths.insert(file.path()).second) return malformed(absl::StrFormat("%s is listed twice", file.path()));
+  }
+  if (paths.count(kCheckpointManifest) == 1) return absl::OkStatus();
+  return malformed(absl::StrFormat("a checkpoint has a file %s, this has none", kCheckpointManifest));
 }
 
 }  // namespace quantd

@@ -3,6 +3,7 @@
 //   staging/{job}/{fence}/{path}/{sha256}.part   being received
 //   staging/{job}/{fence}/{path}/{sha256}        received, synced, digest checked
 //   artifacts/sha256/ab/abcd...                  published, immutable
+//   checkpoints/{job}/{sha256}                   files of the job's checkpoint
 //
 // Staging is private to one attempt of a job (its fence), so that a worker whose lease has passed cannot touch what a
 // newer attempt sends. Paths come from workers: they are checked by CheckArtifactPath before any use.
@@ -18,7 +19,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "core/base/file_system.h"
-#include "quantd/v1/quant_job.pb.h"
+#include "quantd/v1/worker_service.pb.h"
 
 namespace quantd {
 
@@ -34,6 +35,9 @@ absl::Status CheckArtifactPath(absl::string_view path);
 // The path, a size >= 0 and 64 lower-case hex digits: ARTIFACT_PATH_INVALID, ARTIFACT_SIZE_INVALID,
 // ARTIFACT_DIGEST_INVALID.
 absl::Status CheckArtifactFile(const v1::ArtifactFile& file);
+// Good files, each path once, at most 10,000, checkpoint.json among them, the whole message at most 2 MiB:
+// CHECKPOINT_MALFORMED otherwise.
+absl::Status CheckCheckpoint(const v1::Checkpoint& checkpoint);
 
 // Receives the bytes of one file. Not thread-safe; must not outlive its store.
 class ArtifactUpload {
@@ -78,10 +82,31 @@ class ArtifactStore {
   virtual absl::StatusOr<std::unique_ptr<RandomAccessFile>> Open(absl::string_view sha256) = 0;
 
   virtual absl::StatusOr<uint64_t> FreeBytes() = 0;
+
+  // Checkpoints. Their files belong to a job and are stored once per content; which of them are the newest checkpoint
+  // is said by the job's row. Order: commit the files, record the row, then remove the files that only the checkpoint
+  // before had. What a crash leaves in between is removed with the job's checkpoint.
+
+  // Takes every file of `checkpoint` from what this attempt staged, unless the job has it already, and syncs. May be
+  // repeated. FAILED_PRECONDITION CHECKPOINT_INCOMPLETE names the first file that is in neither place; none is taken
+  // then.
+  virtual absl::Status CommitCheckpoint(const StagingKey& key, const v1::Checkpoint& checkpoint) = 0;
+  // Paths of the files that CommitCheckpoint would miss.
+  virtual absl::StatusOr<std::vector<std::string>> CheckpointFilesMissing(const StagingKey& key,
+                                                                          const v1::Checkpoint& checkpoint) = 0;
+  // NOT_FOUND CHECKPOINT_FILE_NOT_FOUND. Whoever reads it all compares the digest.
+  virtual absl::StatusOr<std::unique_ptr<RandomAccessFile>> OpenCheckpointFile(absl::string_view job,
+                                                                               absl::string_view sha256) = 0;
+  // Absent files are OK.
+  virtual absl::Status RemoveCheckpointFiles(absl::string_view job, const std::vector<std::string>& sha256s) = 0;
+  // All files of the job's checkpoints; none is OK.
+  virtual absl::Status DropCheckpoint(absl::string_view job) = 0;
+  // Ids of jobs that have files, for the removal of those that a crash left behind.
+  virtual absl::StatusOr<std::vector<std::string>> CheckpointedJobs() = 0;
 };
 
-// In `directory`/artifacts and `directory`/staging, created when absent. Staged bytes of former runs are kept: workers
-// resume their uploads.
+// In `directory`/artifacts, /staging and /checkpoints, created when absent. Staged bytes of former runs are kept:
+// workers resume their uploads.
 absl::StatusOr<std::unique_ptr<ArtifactStore>> OpenDirectoryArtifactStore(FileSystem& files,
                                                                           const std::string& directory);
 

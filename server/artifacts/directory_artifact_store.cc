@@ -8,8 +8,10 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/strip.h"
+#include "core/base/durable_step.h"
 #include "core/base/status.h"
 #include "server/artifacts/artifact_store.h"
+#include "server/artifacts/directory_checkpoints.h"
 #include "server/artifacts/directory_upload.h"
 
 namespace quantd {
@@ -23,11 +25,14 @@ class DirectoryArtifactStore : public ArtifactStore {
       : files_(files),
         directory_(std::move(directory)),
         published_(JoinPath(directory_, "artifacts/sha256")),
-        staging_(JoinPath(directory_, "staging")) {}
+        staging_(JoinPath(directory_, "staging")),
+        checkpoint_root_(JoinPath(directory_, "checkpoints")),
+        checkpoints_(files, checkpoint_root_) {}
 
   absl::Status Initialize() {
     RETURN_IF_ERROR(files_.CreateDirectories(published_));
     RETURN_IF_ERROR(files_.CreateDirectories(staging_));
+    RETURN_IF_ERROR(files_.CreateDirectories(checkpoint_root_));
     RETURN_IF_ERROR(files_.SyncDirectory(DirectoryName(published_)));
     return files_.SyncDirectory(directory_);
   }
@@ -103,6 +108,25 @@ class DirectoryArtifactStore : public ArtifactStore {
 
   absl::StatusOr<uint64_t> FreeBytes() override { return files_.FreeBytes(directory_); }
 
+  absl::Status CommitCheckpoint(const StagingKey& key, const v1::Checkpoint& checkpoint) override {
+    RETURN_IF_ERROR(CheckCheckpoint(checkpoint));
+    return checkpoints_.Commit(key.job, checkpoint, StagedIn(key));
+  }
+  absl::StatusOr<std::vector<std::string>> CheckpointFilesMissing(const StagingKey& key,
+                                                                  const v1::Checkpoint& checkpoint) override {
+    RETURN_IF_ERROR(CheckCheckpoint(checkpoint));
+    return checkpoints_.Missing(key.job, checkpoint, StagedIn(key));
+  }
+  absl::StatusOr<std::unique_ptr<RandomAccessFile>> OpenCheckpointFile(absl::string_view job,
+                                                                       absl::string_view sha256) override {
+    return checkpoints_.Open(job, sha256);
+  }
+  absl::Status RemoveCheckpointFiles(absl::string_view job, const std::vector<std::string>& sha256s) override {
+    return checkpoints_.Remove(job, sha256s);
+  }
+  absl::Status DropCheckpoint(absl::string_view job) override { return checkpoints_.Drop(job); }
+  absl::StatusOr<std::vector<std::string>> CheckpointedJobs() override { return checkpoints_.Jobs(); }
+
  private:
   absl::Status KeepFences(const std::string& job, const std::set<std::string>& kept) {
     if (kept.empty() || !files_.IsDirectory(job)) return files_.RemoveAll(job);
@@ -127,6 +151,9 @@ class DirectoryArtifactStore : public ArtifactStore {
   }
   std::string StagedPath(const StagingKey& key, const v1::ArtifactFile& file) const {
     return JoinPath(StagedFolder(key, file.path()), file.sha256());
+  }
+  DirectoryCheckpoints::StagedPath StagedIn(const StagingKey& key) const {
+    return [this, key](const v1::ArtifactFile& file) { return StagedPath(key, file); };
   }
   std::string PublishedPath(absl::string_view sha256) const {
     return absl::StrCat(published_, "/", sha256.substr(0, 2), "/", sha256);
@@ -188,16 +215,18 @@ class DirectoryArtifactStore : public ArtifactStore {
     if (there != published) {
       RETURN_IF_ERROR(files_.CreateDirectories(folder));
       RETURN_IF_ERROR(files_.SyncDirectory(published_));
-      RETURN_IF_ERROR(files_.Rename(there, published));
+      RETURN_IF_ERROR(RunDurableStep(DurableStep::kArtifactRename, [&] { return files_.Rename(there, published); }));
     }
     // Also for a file that is there already: an earlier try may have failed right here.
-    return files_.SyncDirectory(folder);
+    return RunDurableStep(DurableStep::kArtifactDirectorySync, [&] { return files_.SyncDirectory(folder); });
   }
 
   FileSystem& files_;
   const std::string directory_;
   const std::string published_;
   const std::string staging_;
+  const std::string checkpoint_root_;
+  DirectoryCheckpoints checkpoints_;
   HeldNames busy_;  // files that a stream is writing now, so that two streams never mix their bytes
 };
 

@@ -2,6 +2,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "core/base/durable_step.h"
 #include "core/base/sha256.h"
 #include "core/base/status.h"
 
@@ -26,7 +27,7 @@ absl::Status DirectoryUpload::Append(absl::string_view bytes) {
     return InvalidInput("UPLOAD_TOO_LONG",
                         absl::StrFormat("%s: more bytes came than the announced %d", file_.path(), file_.size_bytes()));
   }
-  RETURN_IF_ERROR(stream_->Append(bytes));
+  RETURN_IF_ERROR(RunDurableStep(DurableStep::kUploadWrite, [&] { return stream_->Append(bytes); }));
   received_bytes_ += static_cast<int64_t>(bytes.size());
   return absl::OkStatus();
 }
@@ -47,7 +48,7 @@ absl::Status DirectoryUpload::Finish() {
 }
 
 absl::Status DirectoryUpload::SyncAndClose() {
-  RETURN_IF_ERROR(stream_->Sync());
+  RETURN_IF_ERROR(RunDurableStep(DurableStep::kUploadSync, [&] { return stream_->Sync(); }));
   return stream_->Close();
 }
 

@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "core/base/file_system.h"
+#include "tests/server/forwarding_artifact_store.h"
 #include "tests/server/scheduler_fixture.h"
 #include "tests/testing/status_matchers.h"
 
@@ -20,35 +21,21 @@ using v1::FinishedJob;
 using v1::QuantJob;
 
 // Does something of the test's own in the middle of a publish, once.
-class InterruptedStore : public ArtifactStore {
+class InterruptedStore : public ForwardingArtifactStore {
  public:
   InterruptedStore(ArtifactStore& real, std::function<void()> interruption)
-      : real_(real), interruption_(std::move(interruption)) {}
+      : ForwardingArtifactStore(real), interruption_(std::move(interruption)) {}
 
-  absl::StatusOr<int64_t> UploadOffset(const StagingKey& key, absl::string_view path) override {
-    return real_.UploadOffset(key, path);
-  }
-  absl::StatusOr<std::unique_ptr<ArtifactUpload>> BeginUpload(const StagingKey& key, const v1::ArtifactFile& file,
-                                                              int64_t offset) override {
-    return real_.BeginUpload(key, file, offset);
-  }
   absl::Status Publish(const StagingKey& key, const v1::Artifact& artifact) override {
-    RETURN_IF_ERROR(real_.Publish(key, artifact));
+    RETURN_IF_ERROR(ForwardingArtifactStore::Publish(key, artifact));
     ++publishes;
     if (const auto interruption = std::exchange(interruption_, nullptr)) interruption();
     return absl::OkStatus();
   }
-  absl::Status DropStaging(const StagingKey& key) override { return real_.DropStaging(key); }
-  absl::Status KeepStaging(const std::vector<StagingKey>& live) override { return real_.KeepStaging(live); }
-  absl::StatusOr<std::unique_ptr<RandomAccessFile>> Open(absl::string_view sha256) override {
-    return real_.Open(sha256);
-  }
-  absl::StatusOr<uint64_t> FreeBytes() override { return real_.FreeBytes(); }
 
   int publishes = 0;
 
  private:
-  ArtifactStore& real_;
   std::function<void()> interruption_;
 };
 
