@@ -14,6 +14,7 @@
 #include "core/base/clock.h"
 #include "core/base/logging.h"
 #include "core/base/program.h"
+#include "core/base/smooth_clock.h"
 #include "core/base/status.h"
 #include "server/config/settings.h"
 #include "server/daemon/daemon.h"
@@ -105,7 +106,8 @@ void WaitForSignal(int signals, int timeout_ms) {
 
 absl::Status Serve(const ServerConfig& config) {
   const int signals = BlockStopSignals();
-  ASSIGN_OR_RETURN(const auto daemon, Daemon::Start(config, ExecutableDirectory(), {RealClock(), RealCommandRunner()}));
+  SmoothClock clock(RealClock(), &SteadyNow);
+  ASSIGN_OR_RETURN(const auto daemon, Daemon::Start(config, ExecutableDirectory(), {clock, RealCommandRunner()}));
   WaitForSignal(signals, /*timeout_ms=*/-1);
   Log(Severity::kInfo, "draining", {});
   daemon->Shutdown(

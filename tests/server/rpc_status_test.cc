@@ -4,6 +4,7 @@
 
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
+#include "server/errors/quota_error.h"
 #include "tests/testing/status_matchers.h"
 
 namespace quantd {
@@ -49,6 +50,28 @@ TEST(RpcStatus, FieldsAndReasonsOfAnyLengthFitTheHeaders) {
   EXPECT_LE(wire.error_message().size() + wire.error_details().size() * 4 / 3, 7 << 10);
   EXPECT_EQ(ReasonOf(FromRpcStatus(wire)), huge.substr(0, 63));
   EXPECT_EQ(FieldOf(FromRpcStatus(wire)), huge.substr(0, 256));
+}
+
+TEST(RpcStatus, CarriesQuotaAndDelayBothWays) {
+  const absl::Status full = WithRetryAfter(
+      WithQuotaSubject(ReasonError(absl::StatusCode::kResourceExhausted, "SUBMIT_RATE", "too fast"), "tenants/team-a"),
+      absl::Microseconds(2'000'500));
+  const grpc::Status wire = ToRpcStatus(full);
+  EXPECT_EQ(wire.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
+  google::rpc::Status rich;
+  ASSERT_TRUE(rich.ParseFromString(wire.error_details()));
+  ASSERT_EQ(rich.details_size(), 3);
+  google::rpc::QuotaFailure quota;
+  ASSERT_TRUE(rich.details(1).UnpackTo(&quota));
+  EXPECT_EQ(quota.violations(0).subject(), "tenants/team-a");
+  EXPECT_EQ(quota.violations(0).description(), "too fast");
+  google::rpc::RetryInfo retry;
+  ASSERT_TRUE(rich.details(2).UnpackTo(&retry));
+  EXPECT_EQ(retry.retry_delay().seconds(), 2);
+  EXPECT_EQ(retry.retry_delay().nanos(), 1'000'000) << "rounded up to milliseconds: not too early";
+  EXPECT_EQ(QuotaSubjectOf(FromRpcStatus(wire)), "tenants/team-a");
+  EXPECT_EQ(RetryAfterOf(FromRpcStatus(wire)), absl::Milliseconds(2001));
+  EXPECT_EQ(ReasonOf(FromRpcStatus(wire)), "SUBMIT_RATE");
 }
 
 TEST(RpcStatus, OkStaysOk) {
