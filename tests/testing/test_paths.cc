@@ -1,5 +1,7 @@
 #include "tests/testing/test_paths.h"
 
+#include <unistd.h>
+
 #include <cstdlib>
 #include <filesystem>
 #include <vector>
@@ -31,6 +33,14 @@ struct TempDirs {
   }
 };
 
+std::string MakeDirBelow(const std::filesystem::path& parent) {
+  static TempDirs dirs;
+  std::string path = (parent / "quantd-test-XXXXXX").string();
+  if (mkdtemp(path.data()) == nullptr) std::abort();
+  dirs.paths.push_back(path);
+  return path;
+}
+
 }  // namespace
 
 std::string SourceDir() {
@@ -54,11 +64,12 @@ std::optional<std::string> GoldenPath(absl::string_view relative) {
 }
 
 std::string MakeTempDir() {
-  static TempDirs dirs;
-  std::string path = (std::filesystem::temp_directory_path() / "quantd-test-XXXXXX").string();
-  if (mkdtemp(path.data()) == nullptr) std::abort();
-  dirs.paths.push_back(path);
-  return path;
+  return MakeDirBelow(std::filesystem::temp_directory_path());
+}
+
+std::string MakeMemoryDir() {
+  const char* memory = "/dev/shm";
+  return access(memory, W_OK | X_OK) == 0 ? MakeDirBelow(memory) : MakeTempDir();
 }
 
 }  // namespace quantd

@@ -23,6 +23,8 @@ std::optional<std::string> GoldenPath(absl::string_view relative);
 
 // A fresh empty directory under the system's temporary directory, removed at the end of the process.
 std::string MakeTempDir();
+// The same in memory where the system has such a folder: for simulated disks, which no real one need slow down.
+std::string MakeMemoryDir();
 
 }  // namespace quantd
 
