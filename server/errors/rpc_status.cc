@@ -34,6 +34,11 @@ std::string Fitting(absl::string_view message) {
   return KeepBeginning(message, end);
 }
 
+// A disk that failed once may work at the next try: the caller may say it again.
+absl::StatusCode CodeOf(const absl::Status& status) {
+  return ReasonOf(status) == "IO_ERROR" ? absl::StatusCode::kUnavailable : status.code();
+}
+
 google::rpc::ErrorInfo InfoOf(const absl::Status& status) {
   google::rpc::ErrorInfo info;
   const std::string reason = ReasonOf(status);
@@ -93,7 +98,8 @@ void Read(const google::protobuf::Any& detail, Details& details) {
 grpc::Status ToRpcStatus(const absl::Status& status) {
   if (status.ok()) return grpc::Status::OK;
   google::rpc::Status details;
-  details.set_code(static_cast<int>(status.code()));
+  const absl::StatusCode code = CodeOf(status);
+  details.set_code(static_cast<int>(code));
   details.set_message(Fitting(status.message()));
   details.add_details()->PackFrom(InfoOf(status));
   const std::string field = FieldOf(status);
@@ -105,7 +111,7 @@ grpc::Status ToRpcStatus(const absl::Status& status) {
   }
   if (const absl::Duration delay = RetryAfterOf(status); delay > absl::ZeroDuration()) AddRetry(delay, details);
   // The canonical codes of gRPC and Abseil are the same numbers.
-  return grpc::Status(static_cast<grpc::StatusCode>(status.code()), details.message(), details.SerializeAsString());
+  return grpc::Status(static_cast<grpc::StatusCode>(code), details.message(), details.SerializeAsString());
 }
 
 absl::Status FromRpcStatus(const grpc::Status& status) {

@@ -65,14 +65,14 @@ const sqlite3_io_methods& RealMethods(sqlite3_file* file) {
 }
 
 // 0 when the operation may go on.
-int Failure(SimulatedDisk& disk, DiskOperation operation, int code) {
-  const int error_number = disk.Next(operation).error_number;
+int Failure(SimulatedDisk& disk, DiskOperation operation, const std::string& path, int code) {
+  const int error_number = disk.Next(operation, path).error_number;
   if (error_number == 0) return SQLITE_OK;
   return error_number == ENOSPC && operation != DiskOperation::kSync ? SQLITE_FULL : code;
 }
 
 int Close(sqlite3_file* file) {
-  const int failure = Failure(*RecordOf(file).disk, DiskOperation::kClose, SQLITE_IOERR_CLOSE);
+  const int failure = Failure(*RecordOf(file).disk, DiskOperation::kClose, RecordOf(file).path, SQLITE_IOERR_CLOSE);
   const int closed = RealMethods(file).xClose(Real(file));
   delete Simulated(file)->recorded;
   return failure == SQLITE_OK ? closed : failure;
@@ -80,7 +80,7 @@ int Close(sqlite3_file* file) {
 
 int Write(sqlite3_file* file, const void* data, int size, sqlite3_int64 offset) {
   Recorded& record = RecordOf(file);
-  const SimulatedDisk::Verdict verdict = record.disk->Next(DiskOperation::kWrite);
+  const SimulatedDisk::Verdict verdict = record.disk->Next(DiskOperation::kWrite, record.path);
   const bool fails = verdict.error_number != 0;
   if (fails) size = verdict.short_write ? size / 2 : 0;
   const int written = RealMethods(file).xWrite(Real(file), data, size, offset);
@@ -93,7 +93,7 @@ int Write(sqlite3_file* file, const void* data, int size, sqlite3_int64 offset) 
 
 int Truncate(sqlite3_file* file, sqlite3_int64 size) {
   Recorded& record = RecordOf(file);
-  const int failure = Failure(*record.disk, DiskOperation::kTruncate, SQLITE_IOERR_TRUNCATE);
+  const int failure = Failure(*record.disk, DiskOperation::kTruncate, record.path, SQLITE_IOERR_TRUNCATE);
   if (failure != SQLITE_OK) return failure;
   const int truncated = RealMethods(file).xTruncate(Real(file), size);
   if (truncated == SQLITE_OK) record.disk->Truncated(record.node, static_cast<uint64_t>(size));
@@ -101,14 +101,14 @@ int Truncate(sqlite3_file* file, sqlite3_int64 size) {
 }
 
 int SyncFolder(SimulatedDisk& disk, const std::string& path) {
-  const int failure = Failure(disk, DiskOperation::kSyncDirectory, SQLITE_IOERR_DIR_FSYNC);
+  const int failure = Failure(disk, DiskOperation::kSyncDirectory, path, SQLITE_IOERR_DIR_FSYNC);
   if (failure == SQLITE_OK) disk.SyncedDirectory(DirectoryName(path));
   return failure;
 }
 
 int Sync(sqlite3_file* file, int) {
   Recorded& record = RecordOf(file);
-  const int failure = Failure(*record.disk, DiskOperation::kSync, SQLITE_IOERR_FSYNC);
+  const int failure = Failure(*record.disk, DiskOperation::kSync, record.path, SQLITE_IOERR_FSYNC);
   if (failure != SQLITE_OK) {
     record.disk->SyncFailed(record.node);
     return failure;
@@ -182,7 +182,7 @@ int Open(sqlite3_vfs*, const char* path, sqlite3_file* file, int flags, int* out
   file->pMethods = nullptr;
   const bool there = RealFileSystem().Exists(path);
   if (!there && (flags & SQLITE_OPEN_CREATE) != 0) {
-    const int failure = Failure(*disk, DiskOperation::kCreate, SQLITE_CANTOPEN);
+    const int failure = Failure(*disk, DiskOperation::kCreate, path, SQLITE_CANTOPEN);
     if (failure != SQLITE_OK) return failure;
   }
   const int opened = RealVfs()->xOpen(RealVfs(), path, Real(file), flags, out_flags);
@@ -196,7 +196,7 @@ int Open(sqlite3_vfs*, const char* path, sqlite3_file* file, int flags, int* out
 int Delete(sqlite3_vfs*, const char* path, int sync_folder) {
   SimulatedDisk* const disk = DiskOf(path);
   if (disk == nullptr) return RealVfs()->xDelete(RealVfs(), path, sync_folder);
-  const int failure = Failure(*disk, DiskOperation::kRemove, SQLITE_IOERR_DELETE);
+  const int failure = Failure(*disk, DiskOperation::kRemove, path, SQLITE_IOERR_DELETE);
   if (failure != SQLITE_OK) return failure;
   const int removed = RealVfs()->xDelete(RealVfs(), path, 0);
   if (removed != SQLITE_OK) return removed;

@@ -9,7 +9,7 @@
 #include "absl/strings/string_view.h"
 #include "server/metrics/metric_table.h"
 #include "server/metrics/service_metrics.h"
-#include "tests/server/http_get.h"
+#include "tests/testing/http_get.h"
 
 namespace quantd {
 namespace {

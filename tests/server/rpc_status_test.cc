@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <cerrno>
+
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
 #include "server/errors/quota_error.h"
@@ -83,6 +85,12 @@ TEST(RpcStatus, DetailsThatDoNotParseAreIgnored) {
   const absl::Status status = FromRpcStatus(grpc::Status(grpc::StatusCode::NOT_FOUND, "gone", "\xFF\xFFgarbage"));
   EXPECT_EQ(status.code(), absl::StatusCode::kNotFound);
   EXPECT_EQ(ReasonOf(status), "");
+}
+
+TEST(RpcStatus, FailingDiskIsWorthAnotherTry) {
+  const grpc::Status status = ToRpcStatus(ErrnoError(EIO, "writing /data/x"));
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::UNAVAILABLE);
+  EXPECT_EQ(ReasonOf(FromRpcStatus(status)), "IO_ERROR");
 }
 
 }  // namespace

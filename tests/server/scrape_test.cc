@@ -11,7 +11,7 @@
 #include "server/store/job_record.h"
 #include "server/store/sqlite_connection.h"
 #include "tests/server/daemon_fixture.h"
-#include "tests/server/http_get.h"
+#include "tests/testing/http_get.h"
 #include "tests/testing/status_matchers.h"
 
 namespace quantd {

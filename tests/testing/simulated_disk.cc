@@ -100,6 +100,7 @@ void SimulatedDisk::SetFault(const DiskFault& fault) {
   const std::lock_guard<std::mutex> lock(mutex_);
   fault_ = fault;
   operations_ = 0;
+  failed_path_.clear();
 }
 
 void SimulatedDisk::CutPowerAt(int64_t at, bool short_write) {
@@ -116,13 +117,19 @@ bool SimulatedDisk::failed() {
   return operations_ > fault_.at;
 }
 
-SimulatedDisk::Verdict SimulatedDisk::Next(DiskOperation operation) {
+std::string SimulatedDisk::failed_path() {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  return failed_path_;
+}
+
+SimulatedDisk::Verdict SimulatedDisk::Next(DiskOperation operation, const std::string& path) {
   const std::lock_guard<std::mutex> lock(mutex_);
   const std::vector<DiskOperation>& only = fault_.only;
   if (!only.empty() && std::find(only.begin(), only.end(), operation) == only.end()) return {};
   const int64_t number = operations_++;
   const bool fails = number == fault_.at || (fault_.for_good && number > fault_.at);
   if (!fails) return {};
+  if (number == fault_.at) failed_path_ = path;
   return {fault_.error_number, fault_.short_write && operation == DiskOperation::kWrite};
 }
 

@@ -59,11 +59,12 @@ class SimulatedDisk {
   void CutPowerAt(int64_t at, bool short_write = false);
   // Operations since SetFault; with `only`, of those.
   int64_t operations();
-  // Whether the fault has struck.
+  // Whether the fault has struck, and the path it struck first.
   bool failed();
+  std::string failed_path();
 
   // Asked before each operation that changes the disk.
-  Verdict Next(DiskOperation operation);
+  Verdict Next(DiskOperation operation, const std::string& path);
 
   // Told after the real file was changed. `Opened` is for files open for writing, made when absent.
   NodePtr Opened(const std::string& path);
@@ -99,6 +100,7 @@ class SimulatedDisk {
   std::mutex mutex_;
   DiskFault fault_;
   int64_t operations_ = 0;
+  std::string failed_path_;
   // By path, as programs see them and as they would be after a power failure that loses all it can.
   std::map<std::string, NodePtr> visible_;
   std::map<std::string, NodePtr> durable_;

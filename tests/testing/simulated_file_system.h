@@ -38,7 +38,7 @@ class SimulatedFileSystem : public FileSystem {
   absl::StatusOr<uint64_t> FreeBytes(const std::string& path) override { return real_.FreeBytes(path); }
 
  private:
-  absl::Status Next(DiskOperation operation, const std::string& action);
+  absl::Status Next(DiskOperation operation, const std::string& path, const std::string& action);
 
   SimulatedDisk& disk_;
   FileSystem& real_ = RealFileSystem();

@@ -1,6 +1,6 @@
 // A GET for tests, and the text format of Prometheus read into numbers.
-#ifndef QUANTD_TESTS_SERVER_HTTP_GET_H_
-#define QUANTD_TESTS_SERVER_HTTP_GET_H_
+#ifndef QUANTD_TESTS_TESTING_HTTP_GET_H_
+#define QUANTD_TESTS_TESTING_HTTP_GET_H_
 
 #include <map>
 #include <string>
@@ -23,4 +23,4 @@ std::map<std::string, double> ParseMetrics(absl::string_view text);
 
 }  // namespace quantd
 
-#endif  // QUANTD_TESTS_SERVER_HTTP_GET_H_
+#endif  // QUANTD_TESTS_TESTING_HTTP_GET_H_
