@@ -56,46 +56,52 @@ struct Ending {
   int exit_code;
   int signal;
   const char* phase;
+  v1::FinishedJob::Outcome outcome;
 };
+constexpr auto kCrashed = v1::FinishedJob::OUTCOME_CRASHED;  // may be tried again
+constexpr auto kFailed = v1::FinishedJob::OUTCOME_FAILED;
 constexpr Ending kEndings[] = {
     {"ErrorLine",
      "say plan 0\n"
      "echo '{\"error\":{\"reason\":\"MODEL_FILE_MALFORMED\",\"message\":\"w.safetensors: cut off\",\"code\":3}}' "
      ">&3\nexit 3",
-     "MODEL_FILE_MALFORMED", "w.safetensors: cut off", 3, 0, "plan"},
+     "MODEL_FILE_MALFORMED", "w.safetensors: cut off", 3, 0, "plan", kFailed},
     {"ErrorLineWithoutNewline", "printf '{\"error\":{\"reason\":\"DISK_FULL\",\"message\":\"no space\"}}' >&3\nexit 4",
-     "DISK_FULL", "no space", 4, 0, ""},
+     "DISK_FULL", "no space", 4, 0, "", kFailed},
     {"Segmentation", "say quantize 0.4\nkill -SEGV $$", "CHILD_CRASHED", "SIGSEGV (11) in phase quantize", 0, SIGSEGV,
-     "quantize"},
-    {"KilledFromOutside", "say calibrate 0.2\nkill -KILL $$", "CHILD_KILLED", "out-of-memory", 0, SIGKILL, "calibrate"},
+     "quantize", kCrashed},
+    {"KilledFromOutside", "say calibrate 0.2\nkill -KILL $$", "CHILD_KILLED", "out-of-memory", 0, SIGKILL, "calibrate",
+     kCrashed},
     {"TerminatedFromOutside", "say quantize 0.3\nkill -TERM $$", "CHILD_KILLED", "SIGTERM (15) in phase quantize", 0,
-     SIGTERM, "quantize"},
+     SIGTERM, "quantize", kCrashed},
     // As `quant` ends when it is asked to: the worker did not ask.
     {"ToldToStopFromOutside",
      "stop() { echo '{\"error\":{\"reason\":\"CANCELLED\",\"message\":\"the job was cancelled\"}}' >&3; exit 130; }\n"
      "trap stop TERM\nsay quantize 0.3\nkill -TERM $$\nsleep 1000",
-     "CHILD_KILLED", "SIGTERM (or SIGINT) in phase quantize, layer layers.0.up, from outside", 130, 0, "quantize"},
-    {"SilentExit", "exit 5", "CHILD_CRASHED", "code 5 before its first phase", 5, 0, ""},
+     "CHILD_KILLED", "SIGTERM (or SIGINT) in phase quantize, layer layers.0.up, from outside", 130, 0, "quantize",
+     kCrashed},
+    {"SilentExit", "exit 5", "CHILD_CRASHED", "code 5 before its first phase", 5, 0, "", kCrashed},
     {"NoArtifact", "say pack 0.9\nmkdir -p $OUT\necho '{}' > $OUT/report.json", "ARTIFACT_MALFORMED",
-     "no manifest.json", 0, 0, "publish"},
-    {"NoReport", "mkdir -p $OUT\necho '{}' > $OUT/manifest.json", "FILE_NOT_FOUND", "report.json", 0, 0, "publish"},
+     "no manifest.json", 0, 0, "publish", kFailed},
+    {"NoReport", "mkdir -p $OUT\necho '{}' > $OUT/manifest.json", "FILE_NOT_FOUND", "report.json", 0, 0, "publish",
+     kFailed},
     {"BadReport", "mkdir -p $OUT\necho '{}' > $OUT/manifest.json\necho '{\"layers\":3}' > $OUT/report.json",
-     "REPORT_MALFORMED", "report.json", 0, 0, "publish"},
+     "REPORT_MALFORMED", "report.json", 0, 0, "publish", kFailed},
     {"LinkInArtifact",
      "mkdir -p $OUT\necho '{}' > $OUT/manifest.json\necho '{}' > $OUT/report.json\nln -s /etc/passwd $OUT/x",
-     "ARTIFACT_MALFORMED", "neither a regular file", 0, 0, "publish"},
+     "ARTIFACT_MALFORMED", "neither a regular file", 0, 0, "publish", kFailed},
 };
 
 class EndingTest : public WorkerTest, public testing::WithParamInterface<Ending> {};
 
-TEST_P(EndingTest, FailsItsJobAndLeavesTheWorkerFitForTheNext) {
+TEST_P(EndingTest, EndsItsAttemptAndLeavesTheWorkerFitForTheNext) {
   const Ending& ending = GetParam();
   server_.Assign(MakeAssignment(kJob, 1));
   // The second job succeeds: its script finds the note of the first.
   StartWorker(absl::StrCat("echo 'last words' >&2\nif [ ! -e $NOTES/first ]; then\n: > $NOTES/first\n", ending.body,
                            "\nexit 0\nfi\n", kSuccess));
   const v1::FinishedJob result = server_.WaitForResult(kJob);
-  EXPECT_EQ(result.outcome(), v1::FinishedJob::OUTCOME_FAILED);
+  EXPECT_EQ(result.outcome(), ending.outcome);
   EXPECT_EQ(result.error().reason(), ending.reason);
   EXPECT_THAT(result.error().message(), testing::HasSubstr(ending.mentions));
   EXPECT_EQ(result.error().exit_code(), ending.exit_code);
@@ -118,6 +124,7 @@ TEST_F(WorkerTest, SaysThatTheProgramIsMissing) {
   ASSERT_EQ(remove(options_.runner.quant_path.c_str()), 0);
   server_.Assign(MakeAssignment("j2", 1));
   const v1::FinishedJob result = server_.WaitForResult("j2");
+  EXPECT_EQ(result.outcome(), kCrashed);
   EXPECT_EQ(result.error().reason(), "CHILD_NOT_STARTED");
   EXPECT_THAT(result.error().message(), testing::HasSubstr(options_.runner.quant_path));
 }
@@ -127,13 +134,13 @@ class ExhaustedSpawner : public Spawner {
   absl::StatusOr<std::unique_ptr<ChildProcess>> Spawn(const SpawnOptions&) override { throw std::bad_alloc(); }
 };
 
-TEST_F(WorkerTest, RunningOutOfMemoryItselfFailsTheJobWithTheReasonOfAChildThatDoes) {
+TEST_F(WorkerTest, RunningOutOfMemoryItselfIsAReasonToTryElsewhere) {
   ExhaustedSpawner spawner;
   spawner_ = &spawner;
   server_.Assign(MakeAssignment(kJob, 1));
   StartWorker(kSuccess);
   const v1::FinishedJob result = server_.WaitForResult(kJob);
-  EXPECT_EQ(result.outcome(), v1::FinishedJob::OUTCOME_FAILED);
+  EXPECT_EQ(result.outcome(), kCrashed);
   EXPECT_EQ(result.error().reason(), "MEMORY_EXHAUSTED");
   EXPECT_THAT(result.error().message(), testing::HasSubstr("--slots"));
   StopWorker();
@@ -252,7 +259,7 @@ TEST_F(WorkerTest, ADamagedUploadIsSentAgainThenGivenUp) {
   server_.DamageUploads(1000);
   server_.Assign(MakeAssignment("j2", 3));
   const v1::FinishedJob result = server_.WaitForResult("j2");
-  EXPECT_EQ(result.outcome(), v1::FinishedJob::OUTCOME_FAILED);
+  EXPECT_EQ(result.outcome(), kCrashed);
   EXPECT_EQ(result.error().reason(), "DIGEST_MISMATCH");
 }
 
@@ -299,12 +306,12 @@ TEST_F(WorkerTest, LargeResultsAreReportedOneAfterTheOther) {
   }
 }
 
-TEST_F(WorkerTest, AFullServerFailsTheJobWithItsReason) {
+TEST_F(WorkerTest, AFullServerIsAReasonToTryLater) {
   server_.RefuseUploads(RichStatus(grpc::StatusCode::RESOURCE_EXHAUSTED, "DISK_FULL", "no space for artifacts"));
   server_.Assign(MakeAssignment(kJob, 3));
   StartWorker(kSuccess);
   const v1::FinishedJob result = server_.WaitForResult(kJob);
-  EXPECT_EQ(result.outcome(), v1::FinishedJob::OUTCOME_FAILED);
+  EXPECT_EQ(result.outcome(), kCrashed);
   EXPECT_EQ(result.error().reason(), "DISK_FULL");
   EXPECT_THAT(result.error().message(), testing::HasSubstr("no space for artifacts"));
 }

@@ -2,11 +2,14 @@
 
 #include <string>
 
+#include "absl/strings/str_cat.h"
 #include "tests/testing/status_matchers.h"
 #include "worker/agent/child_run.h"
 
 namespace quantd {
 namespace {
+
+using News = ChildMessages::News;
 
 TEST(LineSplitter, JoinsPiecesAndDropsLinesThatAreTooLong) {
   LineSplitter splitter;
@@ -62,15 +65,16 @@ TEST(ValidUtf8, ReplacesOnlyWhatIsInvalid) {
 
 TEST(ChildMessages, ProgressKeepsWhatALineLeavesOut) {
   ChildMessages messages;
-  EXPECT_TRUE(messages.AddLine(
-      R"({"phase":"quantize","block":3,"blocks":12,"layer":"l.3.up","fraction":0.25,"eta_seconds":42.5})"));
-  EXPECT_TRUE(messages.AddLine(R"({"phase":"quantize","block":4})"));
+  EXPECT_EQ(News::kProgress,
+            messages.AddLine(
+                R"({"phase":"quantize","block":3,"blocks":12,"layer":"l.3.up","fraction":0.25,"eta_seconds":42.5})"));
+  EXPECT_EQ(News::kProgress, messages.AddLine(R"({"phase":"quantize","block":4})"));
   EXPECT_EQ(messages.progress().block(), 4);
   EXPECT_EQ(messages.progress().blocks(), 12);
   EXPECT_EQ(messages.progress().layer(), "l.3.up");
   EXPECT_EQ(messages.progress().fraction(), 0.25);
   EXPECT_EQ(messages.progress().eta_seconds(), 42.5);
-  EXPECT_TRUE(messages.AddLine(R"({"phase":"pack"})"));
+  EXPECT_EQ(News::kProgress, messages.AddLine(R"({"phase":"pack"})"));
   EXPECT_EQ(messages.progress().layer(), "") << "belongs to the phase before";
   EXPECT_EQ(messages.progress().block(), 0);
 }
@@ -92,8 +96,9 @@ TEST(ChildMessages, TheFractionNeverFallsNorLeavesItsRange) {
 TEST(ChildMessages, IgnoresWhatItDoesNotUnderstand) {
   ChildMessages messages;
   for (const char* line : {"", "noise", "[1]", "3", "{}", R"({"fraction":1})", R"({"error":"text"})",
+                           R"({"checkpoint":7})", R"({"checkpoint":{"block":1}})", R"({"checkpoint":{"files":[7]}})",
                            "{\"phase\":", R"({"phase":"a","phase":"b"})"}) {
-    EXPECT_FALSE(messages.AddLine(line)) << line;
+    EXPECT_EQ(News::kNothing, messages.AddLine(line)) << line;
   }
   EXPECT_FALSE(messages.error().has_value());
   EXPECT_EQ(messages.progress().phase(), "");
@@ -101,7 +106,7 @@ TEST(ChildMessages, IgnoresWhatItDoesNotUnderstand) {
 
 TEST(ChildMessages, AWrongTypeSpoilsOnlyItsOwnField) {
   ChildMessages messages;
-  EXPECT_TRUE(messages.AddLine(R"({"phase":"a","block":"x","layer":7,"fraction":0.5})"));
+  EXPECT_EQ(News::kProgress, messages.AddLine(R"({"phase":"a","block":"x","layer":7,"fraction":0.5})"));
   EXPECT_EQ(messages.progress().phase(), "a");
   EXPECT_EQ(messages.progress().fraction(), 0.5);
   EXPECT_EQ(messages.progress().layer(), "");
@@ -109,14 +114,51 @@ TEST(ChildMessages, AWrongTypeSpoilsOnlyItsOwnField) {
 
 TEST(ChildMessages, AnErrorHasAReasonAndNamesItsFieldOnce) {
   ChildMessages messages;
-  EXPECT_TRUE(messages.AddLine(R"({"error":{"reason":"R","message":"too wide","field":"spec.recipe"}})"));
+  EXPECT_EQ(News::kError, messages.AddLine(R"({"error":{"reason":"R","message":"too wide","field":"spec.recipe"}})"));
   EXPECT_EQ(messages.error()->reason(), "R");
   EXPECT_EQ(messages.error()->message(), "spec.recipe: too wide");
-  EXPECT_TRUE(messages.AddLine(R"({"error":{"reason":"R","message":"spec.recipe is wide","field":"spec.recipe"}})"));
+  EXPECT_EQ(News::kError,
+            messages.AddLine(R"({"error":{"reason":"R","message":"spec.recipe is wide","field":"spec.recipe"}})"));
   EXPECT_EQ(messages.error()->message(), "spec.recipe is wide");
-  EXPECT_TRUE(messages.AddLine(R"({"error":{}})"));
+  EXPECT_EQ(News::kError, messages.AddLine(R"({"error":{}})"));
   EXPECT_EQ(messages.error()->reason(), "JOB_FAILED");
   EXPECT_NE(messages.error()->message(), "");
+}
+
+TEST(ChildMessages, ACheckpointNamesItsFilesAndWhereItIs) {
+  ChildMessages messages;
+  EXPECT_EQ(
+      News::kCheckpoint,
+      messages.AddLine(R"({"checkpoint":{"generation":7,"phase":"quantize","block":3,"blocks":6,"size_bytes":12,)"
+                       R"("fingerprint":"f","files":[{"path":"checkpoint.json","size_bytes":12,"sha256":"d"}]}})"));
+  const v1::Checkpoint& checkpoint = *messages.checkpoint();
+  EXPECT_EQ(checkpoint.summary().block(), 3);
+  EXPECT_EQ(checkpoint.summary().blocks(), 6);
+  EXPECT_EQ(checkpoint.summary().phase(), "quantize");
+  EXPECT_EQ(checkpoint.summary().size_bytes(), 12);
+  EXPECT_EQ(checkpoint.fingerprint(), "f");
+  ASSERT_EQ(checkpoint.files_size(), 1);
+  EXPECT_EQ(checkpoint.files(0).path(), "checkpoint.json");
+  EXPECT_EQ(checkpoint.files(0).size_bytes(), 12);
+  EXPECT_EQ(checkpoint.files(0).sha256(), "d");
+}
+
+TEST(ChildMessages, FilesOutsideTheCheckpointAreNotTaken) {
+  ChildMessages messages;
+  for (const char* path : {"../x", "a/b", "/etc/passwd", ".hidden", "", "a b"}) {
+    const std::string line = absl::StrCat(R"({"checkpoint":{"files":[{"path":")", path, R"("}]}})");
+    EXPECT_EQ(News::kNothing, messages.AddLine(line)) << path;
+  }
+  EXPECT_FALSE(messages.checkpoint().has_value());
+}
+
+TEST(ChildMessages, SaysWhetherItWentOnFromACheckpoint) {
+  ChildMessages messages;
+  EXPECT_EQ(News::kResumed, messages.AddLine(R"({"resumed":{"block":4,"blocks":6,"phase":"quantize"}})"));
+  EXPECT_EQ(messages.resumed()->block(), 4);
+  EXPECT_EQ(messages.refusal(), "");
+  EXPECT_EQ(News::kRefused, messages.AddLine(R"({"checkpoint_refused":{"message":"another build"}})"));
+  EXPECT_EQ(messages.refusal(), "another build");
 }
 
 TEST(FailureOf, AnErrorLineOutranksTheSignalThatCameAfter) {

@@ -6,6 +6,7 @@
 #include <chrono>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "core/base/sha256.h"
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
@@ -110,6 +111,37 @@ void FakeServer::RefuseUploads(const grpc::Status& status) {
   refusal_ = status.ok() ? std::nullopt : std::optional(status);
 }
 
+void FakeServer::SlowUploads(absl::Duration pause) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  upload_pause_ = pause;
+}
+
+v1::Checkpoint FakeServer::KeepCheckpoint(const std::string& job, const std::map<std::string, std::string>& files) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  v1::Checkpoint checkpoint;
+  for (const auto& [path, bytes] : files) {
+    v1::ArtifactFile* file = checkpoint.add_files();
+    file->set_path(path);
+    file->set_size_bytes(static_cast<int64_t>(bytes.size()));
+    file->set_sha256(Sha256Hex(bytes));
+    checkpointed_[job][file->sha256()] = bytes;
+  }
+  committed_[job].push_back(checkpoint);
+  return checkpoint;
+}
+
+void FakeServer::TamperWithCheckpoint(const std::string& job, const std::string& path) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  for (const v1::ArtifactFile& file : committed_[job].back().files()) {
+    if (file.path() == path) checkpointed_[job][file.sha256()].assign(static_cast<size_t>(file.size_bytes()), '?');
+  }
+}
+
+void FakeServer::BreakDownloads(int times) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  download_breaks_ = times;
+}
+
 bool FakeServer::WaitFor(const std::function<bool()>& condition) {
   const auto deadline = std::chrono::steady_clock::now() + kPatience;
   while (!condition()) {
@@ -168,6 +200,75 @@ int FakeServer::count(const std::string& job) const {
   const std::lock_guard<std::mutex> lock(mutex_);
   return static_cast<int>(
       std::count_if(results_.begin(), results_.end(), [&](const auto& result) { return result.job() == job; }));
+}
+
+std::vector<int> FakeServer::committed_blocks(const std::string& job) const {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  std::vector<int> blocks;
+  const auto it = committed_.find(job);
+  if (it == committed_.end()) return blocks;
+  for (const v1::Checkpoint& checkpoint : it->second) blocks.push_back(checkpoint.summary().block());
+  return blocks;
+}
+
+std::map<std::string, std::string> FakeServer::checkpoint(const std::string& job) const {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  std::map<std::string, std::string> files;
+  const auto it = committed_.find(job);
+  if (it == committed_.end()) return files;
+  for (const v1::ArtifactFile& file : it->second.back().files()) {
+    files[file.path()] = checkpointed_.at(job).at(file.sha256());
+  }
+  return files;
+}
+
+std::vector<v1::ArtifactFile> FakeServer::MissingFiles(const v1::CommitCheckpointRequest& request) {
+  std::vector<v1::ArtifactFile> missing;
+  for (const v1::ArtifactFile& file : request.checkpoint().files()) {
+    const auto& uploaded = complete_[{request.job(), request.fence()}];
+    const auto found = uploaded.find(file.path());
+    const bool here = found != uploaded.end() && Sha256Hex(found->second) == file.sha256();
+    if (here) checkpointed_[request.job()][file.sha256()] = found->second;
+    if (checkpointed_[request.job()].count(file.sha256()) == 0) missing.push_back(file);
+  }
+  return missing;
+}
+
+grpc::Status FakeServer::CheckpointFilesMissing(grpc::ServerContext*, const v1::CommitCheckpointRequest* request,
+                                                v1::CheckpointFilesMissingResponse* response) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  for (const v1::ArtifactFile& file : MissingFiles(*request)) response->add_paths(file.path());
+  return grpc::Status::OK;
+}
+
+grpc::Status FakeServer::CommitCheckpoint(grpc::ServerContext*, const v1::CommitCheckpointRequest* request,
+                                          v1::CommitCheckpointResponse*) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  if (!MissingFiles(*request).empty()) {
+    return RichStatus(grpc::StatusCode::FAILED_PRECONDITION, "CHECKPOINT_INCOMPLETE", "files are missing");
+  }
+  committed_[request->job()].push_back(request->checkpoint());
+  changed_.notify_all();
+  return grpc::Status::OK;
+}
+
+grpc::Status FakeServer::DownloadCheckpoint(grpc::ServerContext*, const v1::DownloadCheckpointRequest* request,
+                                            grpc::ServerWriter<v1::DownloadCheckpointResponse>* writer) {
+  std::string bytes;
+  bool breaks = false;
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    for (const v1::ArtifactFile& file : committed_[request->job()].back().files()) {
+      if (file.path() == request->path()) bytes = checkpointed_[request->job()][file.sha256()];
+    }
+    breaks = download_breaks_ > 0 && download_breaks_-- > 0;
+  }
+  const auto from = static_cast<size_t>(request->offset());
+  v1::DownloadCheckpointResponse response;
+  response.set_offset(request->offset());
+  response.set_data(bytes.substr(from, breaks ? (bytes.size() - from) / 2 : std::string::npos));
+  writer->Write(response);
+  return breaks ? grpc::Status(grpc::StatusCode::UNAVAILABLE, "the line broke") : grpc::Status::OK;
 }
 
 void FakeServer::Hear(const v1::SynchronizeRequest& request) {
@@ -238,6 +339,7 @@ grpc::Status FakeServer::UploadArtifact(grpc::ServerContext*, grpc::ServerReader
     const std::lock_guard<std::mutex> lock(mutex_);
     upload_offsets_.push_back(header.offset());
     if (refusal_.has_value()) return *refusal_;
+    if (header.offset() == 0) staged_[key][path].clear();
     if (header.offset() != static_cast<int64_t>(staged_[key][path].size())) {
       return {grpc::StatusCode::OUT_OF_RANGE, "wrong offset"};
     }
@@ -252,6 +354,12 @@ grpc::Status FakeServer::UploadArtifact(grpc::ServerContext*, grpc::ServerReader
       return {grpc::StatusCode::UNAVAILABLE, "the line broke"};
     }
   }
+  absl::Duration pause;
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    pause = upload_pause_;
+  }
+  absl::SleepFor(pause);
   const std::lock_guard<std::mutex> lock(mutex_);
   std::string& bytes = staged_[key][path];
   if ((damages_ > 0 && damages_-- > 0) || Sha256Hex(bytes) != header.file().sha256()) {

@@ -44,6 +44,14 @@ class FakeServer : public v1::WorkerService::Service {
   void DamageUploads(int times);
   // Every upload ends with this status; OK takes them again.
   void RefuseUploads(const grpc::Status& status);
+  // Every upload waits so long at its end.
+  void SlowUploads(absl::Duration pause);
+  // A checkpoint as an earlier attempt would have left it; path -> bytes. The description for an assignment.
+  v1::Checkpoint KeepCheckpoint(const std::string& job, const std::map<std::string, std::string>& files);
+  // What is sent of the kept checkpoint's file is something else from now on; sizes stay.
+  void TamperWithCheckpoint(const std::string& job, const std::string& path);
+  // So many downloads break off with UNAVAILABLE in the middle.
+  void BreakDownloads(int times);
 
   // Wait until the worker has said so; a test fails when it does not within 20 s.
   v1::FinishedJob WaitForResult(const std::string& job);
@@ -56,6 +64,10 @@ class FakeServer : public v1::WorkerService::Service {
   std::vector<std::string> upload_order() const;  // paths, when complete
   std::vector<int64_t> upload_offsets() const;    // of every attempt
   int count(const std::string& job) const;        // results heard for the job
+  // Blocks of the checkpoints that were committed, in order.
+  std::vector<int> committed_blocks(const std::string& job) const;
+  // Bytes of the newest committed checkpoint by path.
+  std::map<std::string, std::string> checkpoint(const std::string& job) const;
 
  private:
   struct JobAndFence {
@@ -70,6 +82,13 @@ class FakeServer : public v1::WorkerService::Service {
                               v1::UploadArtifactResponse* response) override;
   grpc::Status GetUploadOffset(grpc::ServerContext* context, const v1::GetUploadOffsetRequest* request,
                                v1::GetUploadOffsetResponse* response) override;
+  grpc::Status CommitCheckpoint(grpc::ServerContext* context, const v1::CommitCheckpointRequest* request,
+                                v1::CommitCheckpointResponse* response) override;
+  grpc::Status CheckpointFilesMissing(grpc::ServerContext* context, const v1::CommitCheckpointRequest* request,
+                                      v1::CheckpointFilesMissingResponse* response) override;
+  grpc::Status DownloadCheckpoint(grpc::ServerContext* context, const v1::DownloadCheckpointRequest* request,
+                                  grpc::ServerWriter<v1::DownloadCheckpointResponse>* writer) override;
+  std::vector<v1::ArtifactFile> MissingFiles(const v1::CommitCheckpointRequest& request);
   void Hear(const v1::SynchronizeRequest& request);
   bool Answer(const v1::SynchronizeRequest& request, v1::SynchronizeResponse& response);
 
@@ -89,6 +108,10 @@ class FakeServer : public v1::WorkerService::Service {
   std::map<JobAndFence, std::map<std::string, std::string>> complete_;
   std::vector<std::string> upload_order_;
   std::vector<int64_t> upload_offsets_;
+  std::map<std::string, std::vector<v1::Checkpoint>> committed_;            // by job, in order
+  std::map<std::string, std::map<std::string, std::string>> checkpointed_;  // job -> digest -> bytes
+  absl::Duration upload_pause_ = absl::ZeroDuration();
+  int download_breaks_ = 0;
   int withheld_ = 0;
   int breaks_ = 0;
   size_t break_after_ = 0;

@@ -15,16 +15,30 @@ namespace quantd {
 namespace {
 
 // Finds --out as `quant run` would, and offers `say`.
-constexpr absl::string_view kPrelude = R"(#!/bin/sh
+constexpr absl::string_view kPrelude = R"sh(#!/bin/sh
 while [ $# -gt 0 ]; do
   case "$1" in
     --out) OUT="$2" ;;
     --job) JOB="$2" ;;
+    --checkpoint) CHECKPOINT="$2" ;;
   esac
   shift
 done
+digest() { sha256sum "$CHECKPOINT/$1" | cut -d' ' -f1; }
+entry() { printf '{"path":"%s","size_bytes":%s,"sha256":"%s"}' "$1" "$(stat -c %s "$CHECKPOINT/$1")" "$(digest "$1")"; }
+commit() {
+  mkdir -p "$CHECKPOINT"
+  echo "block $1" > "$CHECKPOINT/block-$1"
+  echo "state $1" > "$CHECKPOINT/state-$1"
+  echo "{\"block\":$1}" > "$CHECKPOINT/new"
+  mv "$CHECKPOINT/new" "$CHECKPOINT/checkpoint.json"
+  rm -f "$CHECKPOINT/state-$(($1 - 1))"
+  LIST=$(entry checkpoint.json),$(entry "state-$1")
+  for N in $(seq 1 "$1"); do LIST=$LIST,$(entry "block-$N"); done
+  echo "{\"checkpoint\":{\"block\":$1,\"blocks\":9,\"phase\":\"quantize\",\"files\":[$LIST]}}" >&3
+}
 say() { echo "{\"phase\":\"$1\",\"block\":1,\"blocks\":2,\"layer\":\"layers.0.up\",\"fraction\":$2}" >&3; }
-)";
+)sh";
 
 std::string Slurp(const std::string& path) {
   std::ifstream stream(path, std::ios::binary);

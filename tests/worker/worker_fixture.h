@@ -18,8 +18,9 @@
 
 namespace quantd {
 
-// Writes an executable `#!/bin/sh` script with `body`. Inside, $OUT is the folder the artifact belongs in, and
-// `say PHASE FRACTION` writes a progress line.
+// Writes an executable `#!/bin/sh` script with `body`. Inside, $OUT is the folder the artifact belongs in, $CHECKPOINT
+// that of the checkpoint, `say PHASE FRACTION` writes a progress line, and `commit BLOCK` commits a checkpoint of
+// checkpoint.json, state-BLOCK and block-1 to block-BLOCK.
 std::string WriteChildScript(const std::string& folder, absl::string_view body);
 
 // A body that writes a small artifact with an export in a folder of its own.

@@ -9,7 +9,7 @@
 #include "core/base/logging.h"
 #include "core/base/status.h"
 #include "worker/agent/host.h"
-#include "worker/agent/upload.h"
+#include "worker/agent/retry.h"
 
 namespace quantd {
 namespace {
@@ -41,8 +41,11 @@ Agent::Agent(AgentOptions options, AgentServices services)
       server_(options_.server),
       files_(services.files),
       backoff_(kFirstBackoff),
+      quarantine_(options_.quarantine),
       jobs_(options_.runner, {server_, services.files, services.spawner}, options_.slots,
-            [this](JobRunner::Change change) { OnChange(change); }) {}
+            [this](JobRunner::Change change) { OnChange(change); }) {
+  jobs_.set_on_result([this](const v1::FinishedJob& result) { quarantine_.Record(result, SteadyClock::now()); });
+}
 
 Agent::~Agent() = default;
 
@@ -71,10 +74,16 @@ void Agent::Drain() {
 bool Agent::DrainFinished() {
   if (!draining_) return false;
   if (!drain_until_.has_value()) {
-    drain_until_ = SteadyClock::now() + absl::ToChronoNanoseconds(options_.runner.grace + options_.drain_limit);
+    drain_uploads_until_ = SteadyClock::now() + absl::ToChronoNanoseconds(options_.runner.drain_grace);
+    drain_until_ = *drain_uploads_until_ + absl::ToChronoNanoseconds(options_.drain_limit);
     jobs_.StopAll(StopReason::kDrain);
   }
+  if (SteadyClock::now() >= *drain_uploads_until_) jobs_.StopAll(StopReason::kDrainOver);
   return (drain_tried_ && jobs_.all_ended() && jobs_.all_acknowledged()) || SteadyClock::now() >= *drain_until_;
+}
+
+bool Agent::TakesWork() const {
+  return !draining_ && quarantine_.Left(SteadyClock::now()) == absl::ZeroDuration();
 }
 
 // Ends the call or the pause under way. Called by runners and by Drain().
@@ -104,7 +113,8 @@ Agent::Exchange Agent::NextExchange() {
   request.set_worker_id(options_.worker_id);
   request.set_incarnation(incarnation_);
   *request.mutable_capabilities() = HostCapabilities(files_, options_.runner.scratch_dir);
-  request.set_slots(options_.slots);
+  request.set_slots(TakesWork() || draining_ ? options_.slots : 0);
+  request.set_unfit(quarantine_.Why(SteadyClock::now()));
   request.set_draining(draining_);
   jobs_.Report(request);
   const absl::Duration poll = Poll();
@@ -117,7 +127,12 @@ Agent::Exchange Agent::NextExchange() {
 absl::Duration Agent::Poll() const {
   const bool leaving = draining_ && jobs_.all_ended();
   if (answer_now_ || leaving || !jobs_.all_acknowledged()) return absl::ZeroDuration();
-  return std::min(options_.idle_poll, jobs_.ShortestLease() / 3);
+  const TimePoint now = SteadyClock::now();
+  absl::Duration poll = std::min(options_.idle_poll, jobs_.ShortestLease() / 3);
+  const absl::Duration quarantined = quarantine_.Left(now);
+  if (quarantined > absl::ZeroDuration()) poll = std::min(poll, quarantined);
+  if (drain_uploads_until_.has_value()) poll = std::min(poll, absl::FromChrono(*drain_uploads_until_ - now));
+  return std::max(poll, absl::ZeroDuration());
 }
 
 // A call must not outlast the moment at which a job has to be ended.
@@ -134,7 +149,7 @@ void Agent::HandleResponse(const Exchange& exchange, const v1::SynchronizeRespon
   backoff_ = kFirstBackoff;
   drain_tried_ = drain_tried_ || exchange.request.draining();
   jobs_.Renew(exchange.request, exchange.sent_at);
-  const bool news = jobs_.Apply(response, draining_);
+  const bool news = jobs_.Apply(response, TakesWork());
   answer_now_ = news;
 
   const absl::Duration poll = absl::Milliseconds(exchange.request.poll_ms());

@@ -6,7 +6,8 @@
 // Rhythm: a long poll while idle; every third of the shortest lease while jobs run; at once when a job changes its
 // phase or ends. A job whose lease was not renewed for 5/6 of its length, by this machine's steady clock, is ended
 // before the server can give it to somebody else (self-fencing); it is not reported. Results are repeated until
-// acknowledged. While the server cannot be reached the worker tries again for ever, with growing pauses.
+// acknowledged. A worker on which several different jobs crashed in a row takes no work for a while (quarantine.h).
+// While the server cannot be reached the worker tries again for ever, with growing pauses.
 #ifndef QUANTD_WORKER_AGENT_AGENT_H_
 #define QUANTD_WORKER_AGENT_AGENT_H_
 
@@ -24,6 +25,7 @@
 #include "worker/agent/job_runner.h"
 #include "worker/agent/job_table.h"
 #include "worker/agent/process.h"
+#include "worker/agent/quarantine.h"
 #include "worker/agent/server_connection.h"
 
 namespace quantd {
@@ -36,7 +38,8 @@ struct AgentOptions {
   absl::Duration idle_poll = absl::Seconds(20);
   absl::Duration progress_interval = absl::Milliseconds(500);  // news within a phase interrupt no more often
   absl::Duration max_backoff = absl::Seconds(5);
-  absl::Duration drain_limit = absl::Seconds(10);  // beyond the grace, to tell the server
+  absl::Duration drain_limit = absl::Seconds(10);  // beyond the drain grace, to tell the server
+  QuarantineOptions quarantine = {};
 };
 
 struct AgentServices {
@@ -53,7 +56,8 @@ class Agent {
   // WORKER_REPLACED: another process took over the worker id, and with it the jobs, which are ended here.
   absl::Status Run();
 
-  // Takes no more work, stops the children, returns their jobs, lets Run() return. Thread-safe.
+  // Takes no more work, stops the children, uploads their last checkpoints and finished artifacts as far as the drain
+  // grace allows, returns the other jobs, lets Run() return. Thread-safe.
   void Drain();
 
  private:
@@ -74,6 +78,7 @@ class Agent {
   absl::Status HandleFailure(const Exchange& exchange, const absl::Status& status);
   void Pause(absl::Duration duration, const std::stop_token& interrupted) const;
   bool DrainFinished();
+  bool TakesWork() const;
 
   void OnChange(JobRunner::Change change);
   std::stop_token NewInterrupt();
@@ -95,7 +100,9 @@ class Agent {
   int early_answers_ = 0;   // long polls answered at once with nothing new, in a row
   bool answer_now_ = true;  // the next call is not to be held: it tells or asks for something due
   bool drain_tried_ = false;
+  std::optional<TimePoint> drain_uploads_until_;
   std::optional<TimePoint> drain_until_;
+  Quarantine quarantine_;
   JobTable jobs_;
 };
 

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "core/base/json.h"
@@ -16,6 +17,7 @@ namespace {
 constexpr absl::string_view kWhat = "message of the child";
 constexpr size_t kMaxNameBytes = 512;
 constexpr size_t kMaxErrorBytes = 4096;
+constexpr size_t kMaxFileNameBytes = 255;
 
 std::string Text(const Json& object, absl::string_view key, absl::string_view fallback, size_t max_bytes) {
   const absl::StatusOr<std::string> text = JsonStringOr(object, key, fallback, kWhat);
@@ -25,6 +27,11 @@ std::string Text(const Json& object, absl::string_view key, absl::string_view fa
 int32_t Count(const Json& object, absl::string_view key, int32_t fallback) {
   const absl::StatusOr<int64_t> count = JsonIntOr(object, key, fallback, kWhat);
   return count.ok() ? static_cast<int32_t>(std::clamp<int64_t>(*count, 0, INT32_MAX)) : fallback;
+}
+
+int64_t Bytes(const Json& object, absl::string_view key) {
+  const absl::StatusOr<int64_t> bytes = JsonIntOr(object, key, 0, kWhat);
+  return bytes.ok() ? std::max<int64_t>(*bytes, 0) : 0;
 }
 
 double Number(const Json& object, absl::string_view key, double fallback) {
@@ -59,6 +66,33 @@ v1::JobError ErrorOf(const Json& object) {
   return error;
 }
 
+v1::CheckpointSummary SummaryOf(const Json& object) {
+  v1::CheckpointSummary summary;
+  summary.set_block(Count(object, "block", 0));
+  summary.set_blocks(Count(object, "blocks", 0));
+  summary.set_phase(Text(object, "phase", "", kMaxNameBytes));
+  summary.set_size_bytes(Bytes(object, "size_bytes"));
+  return summary;
+}
+
+// Nothing when a file has no usable name: such a set could not be put back together.
+std::optional<v1::Checkpoint> CheckpointOf(const Json& object) {
+  v1::Checkpoint checkpoint;
+  *checkpoint.mutable_summary() = SummaryOf(object);
+  checkpoint.set_fingerprint(Text(object, "fingerprint", "", kMaxNameBytes));
+  const auto files = object.find("files");
+  if (files == object.end() || !files->is_array()) return std::nullopt;
+  for (const Json& entry : *files) {
+    if (!entry.is_object()) return std::nullopt;
+    v1::ArtifactFile* file = checkpoint.add_files();
+    file->set_path(Text(entry, "path", "", kMaxNameBytes));
+    file->set_size_bytes(Bytes(entry, "size_bytes"));
+    file->set_sha256(Text(entry, "sha256", "", kMaxNameBytes));
+    if (!IsFlatFileName(file->path())) return std::nullopt;
+  }
+  return checkpoint;
+}
+
 // Length of the valid UTF-8 sequence at the start of `text`, 0 when there is none (RFC 3629: shortest forms, no
 // surrogates, at most U+10FFFF).
 size_t SequenceLength(absl::string_view text) {
@@ -77,6 +111,14 @@ size_t SequenceLength(absl::string_view text) {
 }
 
 }  // namespace
+
+bool IsFlatFileName(absl::string_view name) {
+  const auto allowed = [](char c) {
+    return absl::ascii_isalnum(static_cast<unsigned char>(c)) || c == '.' || c == '_' || c == '-';
+  };
+  return !name.empty() && name.size() <= kMaxFileNameBytes && name.front() != '.' &&
+         std::all_of(name.begin(), name.end(), allowed);
+}
 
 std::string ValidUtf8(absl::string_view text) {
   std::string result;
@@ -121,17 +163,34 @@ std::string LogTail::Text() const {
   return ValidUtf8(text);
 }
 
-bool ChildMessages::AddLine(absl::string_view line) {
+ChildMessages::News ChildMessages::AddLine(absl::string_view line) {
   const absl::StatusOr<Json> message = ParseJson(line, kWhat, kMaxMessageBytes);
-  if (!message.ok() || !message->is_object()) return false;
-  const auto error = message->find("error");
-  if (error != message->end() && error->is_object()) {
+  if (!message.ok() || !message->is_object()) return News::kNothing;
+  const auto part = [&](const char* key) -> const Json* {
+    const auto found = message->find(key);
+    return found != message->end() && found->is_object() ? &*found : nullptr;
+  };
+  if (const Json* error = part("error")) {
     error_ = ErrorOf(*error);
-    return true;
+    return News::kError;
   }
-  if (!message->contains("phase")) return false;
+  if (const Json* committed = part("checkpoint")) {
+    std::optional<v1::Checkpoint> checkpoint = CheckpointOf(*committed);
+    if (!checkpoint.has_value()) return News::kNothing;
+    checkpoint_ = std::move(checkpoint);
+    return News::kCheckpoint;
+  }
+  if (const Json* resumed = part("resumed")) {
+    resumed_ = SummaryOf(*resumed);
+    return News::kResumed;
+  }
+  if (const Json* refused = part("checkpoint_refused")) {
+    refusal_ = Text(*refused, "message", "the checkpoint was refused without a reason", kMaxErrorBytes);
+    return News::kRefused;
+  }
+  if (!message->contains("phase")) return News::kNothing;
   progress_ = Updated(progress_, *message);
-  return true;
+  return News::kProgress;
 }
 
 }  // namespace quantd

@@ -68,7 +68,13 @@ class Watch {
 
   void AddProgress(absl::string_view bytes) {
     bool changed = false;
-    for (const std::string& line : lines_.Add(bytes)) changed = messages_.AddLine(line) || changed;
+    for (const std::string& line : lines_.Add(bytes)) {
+      const ChildMessages::News news = messages_.AddLine(line);
+      changed = changed || news == ChildMessages::News::kProgress;
+      if (news == ChildMessages::News::kCheckpoint && options_.on_checkpoint) {
+        options_.on_checkpoint(*messages_.checkpoint());
+      }
+    }
     if (changed && options_.on_progress) options_.on_progress(messages_.progress());
   }
 
@@ -76,25 +82,37 @@ class Watch {
     const StopReason reason = options_.stop_reason ? options_.stop_reason() : StopReason::kNone;
     if (reason == StopReason::kNone) return;
     const auto now = SteadyClock::now();
-    if (reason == StopReason::kLostLease || (kill_at_.has_value() && now >= *kill_at_)) {
-      child_.Signal(SIGKILL);
-    } else if (!kill_at_.has_value()) {
-      kill_at_ = now + absl::ToChronoNanoseconds(options_.grace);
-      child_.Signal(SIGTERM);
+    if (reason != acted_on_) {
+      acted_on_ = reason;
+      const auto kill_at = now + absl::ToChronoNanoseconds(GraceFor(reason));
+      kill_at_ = kill_at_.has_value() ? std::min(*kill_at_, kill_at) : kill_at;
+      if (now < *kill_at_) child_.Signal(SIGTERM);
     }
+    if (now >= *kill_at_) child_.Signal(SIGKILL);
+  }
+
+  absl::Duration GraceFor(StopReason reason) const {
+    if (reason == StopReason::kLostLease || reason == StopReason::kDrainOver) return absl::ZeroDuration();
+    return reason == StopReason::kDrain ? options_.drain_grace : options_.grace;
   }
 
   ChildEnd End(ExitStatus status) {
     for (int i = 0; i < kMaxReadsAfterEnd && ReadOnce(); ++i) {
     }
     AddProgress("\n");  // a last line may lack its newline
-    return ChildEnd{status, messages_.progress(), messages_.error(), log_.Text()};
+    return ChildEnd{.status = status,
+                    .progress = messages_.progress(),
+                    .error = messages_.error(),
+                    .log_tail = log_.Text(),
+                    .resumed = messages_.resumed(),
+                    .refusal = messages_.refusal()};
   }
 
   ChildProcess& child_;
   const ChildRunOptions& options_;
   int progress_fd_;  // -1 once ended
   int stderr_fd_;
+  StopReason acted_on_ = StopReason::kNone;
   std::optional<SteadyClock::time_point> kill_at_;
   LineSplitter lines_;
   ChildMessages messages_;
@@ -163,6 +181,10 @@ void ExplainExit(const ChildEnd& end, v1::JobError& error) {
 
 ChildEnd WatchChild(ChildProcess& child, const ChildRunOptions& options) {
   return Watch(child, options).Run();
+}
+
+bool IsOwnFailure(const ChildEnd& end) {
+  return end.error.has_value() && !StoppedFromOutside(end);
 }
 
 v1::JobError FailureOf(const ChildEnd& end) {

@@ -7,7 +7,7 @@
 #include <string>
 
 #include "absl/time/time.h"
-#include "quantd/v1/quant_job.pb.h"
+#include "quantd/v1/worker_service.pb.h"
 #include "worker/agent/process.h"
 
 namespace quantd {
@@ -15,15 +15,19 @@ namespace quantd {
 // Why a job is ended before its time, the weakest first: a stronger reason replaces a weaker one.
 enum class StopReason {
   kNone,
-  kDrain,      // the worker shuts down: the job goes back to the queue
-  kCancel,     // the user cancelled it
-  kLostLease,  // it is somebody else's by now: no grace, no report
+  kDrain,        // the worker shuts down: the child keeps what it has, the job goes back to the queue
+  kDrainOver,    // the time for that is over
+  kRunDeadline,  // the attempt has run longer than the job allows
+  kCancel,       // the user cancelled it
+  kLostLease,    // it is somebody else's by now: no grace, no report
 };
 
 struct ChildRunOptions {
   absl::Duration grace = absl::Milliseconds(1500);  // from SIGTERM to SIGKILL
+  absl::Duration drain_grace = absl::Seconds(5);    // the same in a drain: time for a last checkpoint
   std::function<StopReason()> stop_reason = {};     // asked about 20 times a second
   std::function<void(const v1::JobProgress&)> on_progress = {};
+  std::function<void(const v1::Checkpoint&)> on_checkpoint = {};  // while its files are still there
 };
 
 // How a child ended and what it said.
@@ -32,9 +36,12 @@ struct ChildEnd {
   v1::JobProgress progress = {};
   std::optional<v1::JobError> error = {};  // its own words
   std::string log_tail = {};
+  std::optional<v1::CheckpointSummary> resumed = {};
+  std::string refusal = {};  // of the checkpoint it was given
 };
 
-// Returns when the child is gone. Drain and cancel: SIGTERM to its group, SIGKILL after the grace. Lost lease: SIGKILL.
+// Returns when the child is gone. SIGTERM to its group, SIGKILL after the grace; SIGKILL at once when the lease is lost
+// or a drain's time over.
 ChildEnd WatchChild(ChildProcess& child, const ChildRunOptions& options);
 
 // Why the job failed, for a child that ended neither with exit code 0 nor because it was stopped:
@@ -45,6 +52,9 @@ ChildEnd WatchChild(ChildProcess& child, const ChildRunOptions& options);
 //   exit without a reason   CHILD_CRASHED, naming the exit code
 // with exit code, signal, last phase and the end of its log in each case.
 v1::JobError FailureOf(const ChildEnd& end);
+
+// Whether the child itself gave the reason: the same inputs would fail again, so the job is not tried again.
+bool IsOwnFailure(const ChildEnd& end);
 
 }  // namespace quantd
 

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <filesystem>
+#include <set>
 #include <utility>
 #include <vector>
 
@@ -75,7 +76,35 @@ absl::StatusOr<v1::QuantReport> ParseReport(FileSystem& files, const std::string
   return report;
 }
 
+absl::Status CheckDiskBudget(FileSystem& files, const std::string& folder, const v1::JobEstimate& estimate) {
+  ASSIGN_OR_RETURN(const uint64_t free_bytes, files.FreeBytes(folder));
+  if (estimate.disk_bytes() <= 0 || static_cast<uint64_t>(estimate.disk_bytes()) <= free_bytes) return absl::OkStatus();
+  return ReasonError(
+      absl::StatusCode::kResourceExhausted, "DISK_FULL",
+      absl::StrFormat("the job needs about %d bytes of scratch space, %s has %d free; free some, or give "
+                      "the worker another --scratch-dir",
+                      estimate.disk_bytes(), folder, free_bytes));
+}
+
+// Of the names below, those whose file was not seen under another name.
+int64_t OccupiedBytes(const std::string& path, std::set<std::pair<dev_t, ino_t>>& seen) {
+  struct stat info;
+  if (lstat(path.c_str(), &info) != 0) return 0;
+  if (info.st_nlink > 1 && S_ISREG(info.st_mode) && !seen.emplace(info.st_dev, info.st_ino).second) return 0;
+  return int64_t{info.st_blocks} * 512;
+}
+
 }  // namespace
+
+int64_t FolderBytes(const std::string& folder) {
+  int64_t bytes = 0;
+  std::set<std::pair<dev_t, ino_t>> seen;
+  std::error_code error;
+  for (std::filesystem::recursive_directory_iterator it(folder, error), end; !error && it != end; it.increment(error)) {
+    bytes += OccupiedBytes(it->path().string(), seen);
+  }
+  return bytes;
+}
 
 std::string ScratchName(absl::string_view job, int64_t fence) {
   std::string id = BaseName(job).substr(0, 64);
@@ -93,17 +122,22 @@ std::string ArtifactPath(const std::string& scratch) {
   return JoinPath(scratch, "artifact");
 }
 
-absl::Status PrepareScratch(FileSystem& files, const std::string& scratch, const v1::QuantJobSpec& spec) {
+std::string CheckpointPath(const std::string& scratch) {
+  return JoinPath(scratch, "checkpoint");
+}
+
+absl::Status PrepareScratch(FileSystem& files, const std::string& scratch, const v1::Assignment& assignment) {
   google::protobuf::util::JsonPrintOptions options;
   options.add_whitespace = true;
   options.preserve_proto_field_names = true;
   std::string json;
-  const auto status = google::protobuf::util::MessageToJsonString(spec, &json, options);
+  const auto status = google::protobuf::util::MessageToJsonString(assignment.spec(), &json, options);
   if (!status.ok()) {
     return InvalidInput("SPEC_MALFORMED",
                         absl::StrCat("the job spec has no JSON form: ", std::string(status.message())));
   }
   RETURN_IF_ERROR(files.RemoveAll(scratch));
+  RETURN_IF_ERROR(CheckDiskBudget(files, DirectoryName(scratch), assignment.estimate()));
   RETURN_IF_ERROR(files.CreateDirectories(scratch));
   if (chmod(scratch.c_str(), 0700) != 0) return ErrnoError(errno, absl::StrCat("restricting ", scratch));
   return WriteFileDurably(files, JobFilePath(scratch), json);

@@ -35,6 +35,7 @@ JobTable::JobTable(const RunnerOptions& options, RunnerServices services, int sl
 void JobTable::Update(TimePoint now) {
   for (auto job = jobs_.begin(); job != jobs_.end();) {
     if (!job->runner->ended()) {
+      job->runner->EnforceRunDeadline(now);
       if (!job->lost && now >= job->fence_at()) Lose(*job, "its lease was not renewed in time");
       ++job;
       continue;
@@ -45,6 +46,7 @@ void JobTable::Update(TimePoint now) {
           {{"job", result->job()},
            {"outcome", v1::FinishedJob::Outcome_Name(result->outcome())},
            {"reason", result->error().reason()}});
+      if (on_result_) on_result_(*result);
       results_.push_back(*result);
     }
     job = jobs_.erase(job);
@@ -53,11 +55,7 @@ void JobTable::Update(TimePoint now) {
 
 void JobTable::Report(v1::SynchronizeRequest& request) const {
   for (const Job& job : jobs_) {
-    if (job.lost) continue;
-    v1::RunningJob& running = *request.add_running();
-    running.set_job(job.runner->assignment().job());
-    running.set_fence(job.runner->assignment().fence());
-    *running.mutable_progress() = job.runner->progress();
+    if (!job.lost) *request.add_running() = job.runner->running();
   }
   size_t bytes = 0;
   for (const v1::FinishedJob& result : results_) {
@@ -73,22 +71,22 @@ void JobTable::Renew(const v1::SynchronizeRequest& request, TimePoint sent_at) {
   }
 }
 
-bool JobTable::Apply(const v1::SynchronizeResponse& response, bool draining) {
+bool JobTable::Apply(const v1::SynchronizeResponse& response, bool takes_work) {
   bool news = false;
   for (const v1::JobFence& which : response.acknowledged()) news = Forget(which) || news;
   for (const v1::JobFence& which : response.stale()) news = Abandon(which) || news;
   for (const v1::JobFence& which : response.cancel()) news = Cancel(which) || news;
-  for (const v1::Assignment& assignment : response.assignments()) news = Start(assignment, draining) || news;
+  for (const v1::Assignment& assignment : response.assignments()) news = Start(assignment, takes_work) || news;
   return news;
 }
 
-bool JobTable::Start(const v1::Assignment& assignment, bool draining) {
+bool JobTable::Start(const v1::Assignment& assignment, bool takes_work) {
   const std::string& name = assignment.job();
   if (Find(name, assignment.fence()) != nullptr || HasResult(name, assignment.fence())) return false;
   for (Job& job : jobs_) {
     if (!job.lost && job.runner->assignment().job() == name) Lose(job, "it was assigned again");
   }
-  if (draining || running_count() >= slots_) {
+  if (!takes_work || running_count() >= slots_) {
     AddResult(name, assignment.fence(), v1::FinishedJob::OUTCOME_RETURNED);
     return true;
   }

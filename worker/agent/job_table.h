@@ -11,6 +11,7 @@
 #include <list>
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "absl/time/time.h"
 #include "quantd/v1/worker_service.pb.h"
@@ -25,6 +26,8 @@ class JobTable {
   // At most `slots` jobs run at once. `on_change` is called from the runners' threads.
   JobTable(const RunnerOptions& options, RunnerServices services, int slots,
            std::function<void(JobRunner::Change)> on_change);
+  // Told of each job that has ended with a lease of ours.
+  void set_on_result(std::function<void(const v1::FinishedJob&)> on_result) { on_result_ = std::move(on_result); }
 
   // Moves jobs that have ended to the results; ends those that were not renewed for 5/6 of their lease.
   void Update(TimePoint now);
@@ -33,9 +36,9 @@ class JobTable {
   void Report(v1::SynchronizeRequest& request) const;
   // The server has answered `request`, which was sent at `sent_at`: its leases count from then.
   void Renew(const v1::SynchronizeRequest& request, TimePoint sent_at);
-  // Does what the server asks for; true when any of it was new. An assignment beyond the slots, or while `draining`, is
-  // given back.
-  bool Apply(const v1::SynchronizeResponse& response, bool draining);
+  // Does what the server asks for; true when any of it was new. An assignment beyond the slots is given back, and so is
+  // each while the worker does not take work (it drains, or is in quarantine).
+  bool Apply(const v1::SynchronizeResponse& response, bool takes_work);
   void StopAll(StopReason reason);
 
   // Jobs that run with a lease of ours.
@@ -58,7 +61,7 @@ class JobTable {
     TimePoint fence_at() const;
   };
 
-  bool Start(const v1::Assignment& assignment, bool draining);
+  bool Start(const v1::Assignment& assignment, bool takes_work);
   bool Cancel(const v1::JobFence& which);
   bool Abandon(const v1::JobFence& which);
   bool Forget(const v1::JobFence& which);
@@ -72,6 +75,7 @@ class JobTable {
   const RunnerServices services_;
   const int slots_;
   const std::function<void(JobRunner::Change)> on_change_;
+  std::function<void(const v1::FinishedJob&)> on_result_;
   std::list<Job> jobs_;
   std::list<v1::FinishedJob> results_;
 };

@@ -14,7 +14,10 @@
 #include <utility>
 
 #include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "core/base/file_system.h"
 #include "core/base/status.h"
 
 namespace quantd {
@@ -22,6 +25,7 @@ namespace {
 
 constexpr int kExecErrorFd = kChildProgressFd + 1;  // in the child, until exec
 constexpr rlim_t kChildOpenFiles = 1024;
+constexpr uint64_t kMaxStatmBytes = 4096;
 
 class Fd {
  public:
@@ -152,6 +156,16 @@ class PosixChild : public ChildProcess {
   int progress_fd() const override { return progress_.get(); }
   int stderr_fd() const override { return errors_.get(); }
 
+  int64_t ResidentBytes() const override {
+    if (end_.has_value()) return 0;
+    const auto text = RealFileSystem().ReadFile(absl::StrCat("/proc/", pid_, "/statm"), kMaxStatmBytes);
+    if (!text.ok()) return 0;
+    const std::vector<std::string> pages = absl::StrSplit(*text, ' ');  // size, resident, ...
+    int64_t resident = 0;
+    const bool known = pages.size() > 1 && absl::SimpleAtoi(pages[1], &resident);
+    return known ? resident * sysconf(_SC_PAGESIZE) : 0;
+  }
+
   void Signal(int signal) override {
     if (!end_.has_value()) kill(-pid_, signal);
   }
@@ -172,15 +186,14 @@ class PosixChild : public ChildProcess {
 
   void Reap() {
     int status = 0;
+    struct rusage usage = {};
     pid_t reaped;
     do {
-      reaped = waitpid(pid_, &status, 0);
+      reaped = wait4(pid_, &status, 0, &usage);
     } while (reaped < 0 && errno == EINTR);
-    if (WIFSIGNALED(status)) {
-      end_ = ExitStatus{0, WTERMSIG(status)};
-    } else {
-      end_ = ExitStatus{WEXITSTATUS(status), 0};
-    }
+    end_ = ExitStatus{.exit_code = WIFSIGNALED(status) ? 0 : WEXITSTATUS(status),
+                      .signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0,
+                      .peak_memory_bytes = int64_t{usage.ru_maxrss} * 1024};
   }
 
   const pid_t pid_;

@@ -36,6 +36,7 @@ struct SpawnOptions {
 struct ExitStatus {
   int exit_code = 0;
   int signal = 0;
+  int64_t peak_memory_bytes = 0;  // most that was resident at once; 0: not known
 };
 
 // Thread-compatible. The destructor kills the group and waits for the child.
@@ -46,6 +47,9 @@ class ChildProcess {
   // Read ends, non-blocking, owned by this object.
   virtual int progress_fd() const = 0;
   virtual int stderr_fd() const = 0;
+
+  // Resident memory now; 0 when it cannot be told.
+  virtual int64_t ResidentBytes() const = 0;
 
   // To every process of the child's group. No effect after Poll() has given a result.
   virtual void Signal(int signal) = 0;

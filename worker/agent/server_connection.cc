@@ -122,4 +122,33 @@ absl::StatusOr<int64_t> ServerConnection::Upload(const v1::UploadArtifactRequest
   return response.size_bytes();
 }
 
+absl::StatusOr<std::vector<std::string>> ServerConnection::CheckpointFilesMissing(
+    const v1::CommitCheckpointRequest& request, const CallLimits& limits) {
+  Call call(limits);
+  v1::CheckpointFilesMissingResponse response;
+  RETURN_IF_ERROR(FromRpc(transport()->stub.CheckpointFilesMissing(call.context(), request, &response)));
+  return std::vector<std::string>(response.paths().begin(), response.paths().end());
+}
+
+absl::Status ServerConnection::CommitCheckpoint(const v1::CommitCheckpointRequest& request, const CallLimits& limits) {
+  Call call(limits);
+  v1::CommitCheckpointResponse response;
+  return FromRpc(transport()->stub.CommitCheckpoint(call.context(), request, &response));
+}
+
+absl::Status ServerConnection::DownloadCheckpoint(const v1::DownloadCheckpointRequest& request,
+                                                  const std::function<absl::Status(absl::string_view)>& sink,
+                                                  const CallLimits& limits) {
+  Call call(limits);
+  const std::shared_ptr<Transport> transport_kept = transport();
+  const auto reader = transport_kept->stub.DownloadCheckpoint(call.context(), request);
+  v1::DownloadCheckpointResponse response;
+  absl::Status taken;
+  while (taken.ok() && reader->Read(&response)) taken = sink(response.data());
+  if (!taken.ok()) call.context()->TryCancel();
+  const grpc::Status status = reader->Finish();
+  RETURN_IF_ERROR(taken);
+  return FromRpc(status);
+}
+
 }  // namespace quantd

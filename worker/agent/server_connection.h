@@ -10,6 +10,7 @@
 #include <memory>
 #include <stop_token>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
@@ -40,6 +41,13 @@ class ServerConnection {
   // returned.
   absl::StatusOr<int64_t> Upload(const v1::UploadArtifactRequest::Header& header, const ChunkReader& read,
                                  const CallLimits& limits);
+
+  absl::StatusOr<std::vector<std::string>> CheckpointFilesMissing(const v1::CommitCheckpointRequest& request,
+                                                                  const CallLimits& limits);
+  absl::Status CommitCheckpoint(const v1::CommitCheckpointRequest& request, const CallLimits& limits);
+  // Hands each chunk of the file to `sink`, in order; an error of it ends the call and is returned.
+  absl::Status DownloadCheckpoint(const v1::DownloadCheckpointRequest& request,
+                                  const std::function<absl::Status(absl::string_view)>& sink, const CallLimits& limits);
 
   // Drops the connection, for one that is open but has gone silent. Calls under way keep the old one.
   void Reconnect();

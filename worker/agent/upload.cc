@@ -1,13 +1,12 @@
 #include "worker/agent/upload.h"
 
 #include <algorithm>
-#include <chrono>
-#include <condition_variable>
 #include <memory>
-#include <mutex>
+#include <utility>
 
 #include "absl/strings/str_format.h"
 #include "core/base/status.h"
+#include "worker/agent/retry.h"
 #include "worker/agent/rpc_status.h"
 
 namespace quantd {
@@ -53,6 +52,7 @@ class FileUpload {
       if (status.ok() || !(IsTransient(status) || (IsBadBytes(status) && ++bad_bytes < kMaxAttemptsOnBadBytes))) {
         return WithContext(status, absl::StrFormat("uploading %s", file_.path()));
       }
+      from_zero_ = IsBadBytes(status);
       if (!SleepUnlessStopped(backoff, stop_)) return absl::CancelledError("upload stopped");
       backoff = std::min(backoff * 2, options_.max_backoff);
     }
@@ -69,7 +69,9 @@ class FileUpload {
     question.set_job(options_.job);
     question.set_fence(options_.fence);
     question.set_path(file_.path());
-    ASSIGN_OR_RETURN(const int64_t offset, server_.GetUploadOffset(question, {.stop = stop_}));
+    ASSIGN_OR_RETURN(int64_t offset, server_.GetUploadOffset(question, {.stop = stop_}));
+    // The bytes that are there may be another content's of the same path (an earlier checkpoint's): begin anew.
+    if (std::exchange(from_zero_, false)) offset = 0;
     if (offset < 0 || offset > file_.size_bytes()) {
       return ReasonError(
           absl::StatusCode::kOutOfRange, "UPLOAD_OFFSET_WRONG",
@@ -99,6 +101,7 @@ class FileUpload {
   const UploadOptions& options_;
   const v1::ArtifactFile& file_;
   const std::stop_token& stop_;
+  bool from_zero_ = false;  // whatever the server says is there
 };
 
 }  // namespace
@@ -109,14 +112,6 @@ absl::Status UploadArtifact(ServerConnection& server, FileSystem& files, const U
     RETURN_IF_ERROR(FileUpload(server, options, file, stop).Run(files));
   }
   return absl::OkStatus();
-}
-
-bool SleepUnlessStopped(absl::Duration duration, const std::stop_token& stop) {
-  std::mutex mutex;
-  std::condition_variable_any wake;
-  std::unique_lock<std::mutex> lock(mutex);
-  wake.wait_for(lock, stop, absl::ToChronoNanoseconds(duration), [] { return false; });
-  return !stop.stop_requested();
 }
 
 }  // namespace quantd

@@ -29,9 +29,6 @@ struct UploadOptions {
 absl::Status UploadArtifact(ServerConnection& server, FileSystem& files, const UploadOptions& options,
                             const v1::Artifact& artifact, const std::stop_token& stop);
 
-// Waits for `duration` or until stopped; false when stopped.
-bool SleepUnlessStopped(absl::Duration duration, const std::stop_token& stop);
-
 }  // namespace quantd
 
 #endif  // QUANTD_WORKER_AGENT_UPLOAD_H_

@@ -31,6 +31,7 @@ struct Flags {
   std::string scratch_root;
   int threads = 0;
   int grace_ms = 1500;
+  int drain_grace_ms = 10'000;
 };
 
 void Declare(CLI::App& app, Flags& flags) {
@@ -58,9 +59,14 @@ void Declare(CLI::App& app, Flags& flags) {
   app.add_option("--grace-ms", flags.grace_ms, "Time from SIGTERM to SIGKILL when a job is cancelled")
       ->check(CLI::Range(0, 600'000))
       ->capture_default_str();
+  app.add_option("--drain-grace-ms", flags.drain_grace_ms,
+                 "Time in a drain for last checkpoints and uploads; a child gets SIGKILL after half of it")
+      ->check(CLI::Range(0, 3'600'000))
+      ->capture_default_str();
   app.set_version_flag("--version", QUANTD_VERSION);
   app.footer(
-      "SIGTERM or SIGINT: running jobs go back to the queue, then the program exits with 0.\n"
+      "SIGTERM or SIGINT: running jobs keep their checkpoints and go back to the queue, then the program exits with "
+      "0.\n"
       "Exit codes: 0 drained, 1 cannot work (the message says why), 2 wrong flags.\n"
       "Example:\n"
       "  quant-worker --server 127.0.0.1:7433 --model-root data/models --data-root data --scratch-dir /var/tmp/quantd");
@@ -87,6 +93,7 @@ absl::Status Complete(Flags& flags) {
   ASSIGN_OR_RETURN(flags.scratch_root, RealFolder("--scratch-dir", flags.scratch_root));
   runner.threads = flags.threads > 0 ? flags.threads : std::max(1, AvailableCores() / flags.agent.slots);
   runner.grace = absl::Milliseconds(flags.grace_ms);
+  runner.drain_grace = absl::Milliseconds(flags.drain_grace_ms);
   return absl::OkStatus();
 }
 
