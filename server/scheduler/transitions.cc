@@ -111,6 +111,7 @@ absl::Status EndAttempt(JobRecord& record, const FinishedJob& finished, absl::Ti
     case FinishedJob::OUTCOME_SUCCEEDED:
       Succeed(record, finished.artifact(), now);
       return absl::OkStatus();
+    case FinishedJob::OUTCOME_CRASHED:
     case FinishedJob::OUTCOME_FAILED:
       Fail(record, finished.error(), now);
       return absl::OkStatus();

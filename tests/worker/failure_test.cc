@@ -70,7 +70,7 @@ TEST_F(WorkerTest, SaysWhatTheJobTakes) {
                            "while [ ! -e $NOTES/go ]; do sleep 0.02; done\n", kSuccess));
   ASSERT_TRUE(server_.WaitFor([&] {
     const auto requests = server_.requests();
-    return requests.back().running_size() == 1 && requests.back().running(0).memory_bytes() > 30'000'000;
+    return !requests.empty() && requests.back().running_size() == 1 && requests.back().running(0).memory_bytes() > 30'000'000;
   }));
   ASSERT_OK(WriteFileDurably(RealFileSystem(), JoinPath(folder_, "go"), ""));
   const v1::JobActuals actuals = server_.WaitForResult(kJob).actuals();

@@ -255,13 +255,12 @@ SpawnOptions JobRunner::ChildCommand() const {
                   options_.data_root,
                   "--out",
                   ArtifactPath(scratch_),
-                  "--checkpoint",
-                  CheckpointPath(scratch_),
                   "--progress-fd",
                   absl::StrCat(kChildProgressFd),
                   "--threads",
                   absl::StrCat(options_.threads),
                   "--json"};
+  if (options_.checkpoints) command.argv.insert(command.argv.end(), {"--checkpoint", CheckpointPath(scratch_)});
   command.directory = scratch_;
   command.environment = ChildEnvironment();
   command.environment.push_back(absl::StrCat("TMPDIR=", scratch_));
