@@ -9,16 +9,14 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
-#include "core/base/file_system.h"
+#include "core/base/kernel_file.h"
 
 namespace quantd {
 namespace {
 
-constexpr uint64_t kMaxFileBytes = 1 << 16;
-
 // Numbers of a limit file; "max" and the like end the list.
 std::vector<int64_t> NumbersOf(const std::string& path) {
-  const absl::StatusOr<std::string> text = RealFileSystem().ReadFile(path, kMaxFileBytes);
+  const absl::StatusOr<std::string> text = ReadKernelFile(path);
   std::vector<int64_t> numbers;
   if (!text.ok()) return numbers;
   for (absl::string_view word : absl::StrSplit(*text, absl::ByAnyChar(" \n"), absl::SkipEmpty())) {
@@ -80,7 +78,7 @@ void ApplyChain(const Hierarchy& hierarchy, const std::string& mount, std::strin
 
 ContainerLimits ReadContainerLimits(const std::string& proc_file, const std::string& mount) {
   ContainerLimits limits;
-  const absl::StatusOr<std::string> groups = RealFileSystem().ReadFile(proc_file, kMaxFileBytes);
+  const absl::StatusOr<std::string> groups = ReadKernelFile(proc_file);
   if (!groups.ok()) return limits;
   for (absl::string_view line : absl::StrSplit(*groups, '\n', absl::SkipEmpty())) {
     const std::vector<std::string> parts = absl::StrSplit(line, absl::MaxSplits(':', 2));

@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "core/base/file_system.h"
+#include "core/base/kernel_file.h"
 #include "tests/testing/faulty_file_system.h"
 #include "tests/testing/status_matchers.h"
 #include "tests/testing/test_paths.h"
@@ -70,7 +71,8 @@ TEST_F(WorkerTest, SaysWhatTheJobTakes) {
                            "while [ ! -e $NOTES/go ]; do sleep 0.02; done\n", kSuccess));
   ASSERT_TRUE(server_.WaitFor([&] {
     const auto requests = server_.requests();
-    return !requests.empty() && requests.back().running_size() == 1 && requests.back().running(0).memory_bytes() > 30'000'000;
+    return !requests.empty() && requests.back().running_size() == 1 &&
+           requests.back().running(0).memory_bytes() > 30'000'000;
   }));
   ASSERT_OK(WriteFileDurably(RealFileSystem(), JoinPath(folder_, "go"), ""));
   const v1::JobActuals actuals = server_.WaitForResult(kJob).actuals();
@@ -150,6 +152,12 @@ TEST(OutOfMemoryKills, AreReadFromTheWorkersOwnGroup) {
   write("memory/b/memory.oom_control", "oom_kill_disable 0\nunder_oom 0\noom_kill 5\n");
   EXPECT_EQ(OutOfMemoryKills(JoinPath(folder, "first"), folder), 5);
   EXPECT_EQ(OutOfMemoryKills(JoinPath(folder, "absent"), folder), std::nullopt);
+}
+
+TEST(KernelFile, IsReadAlthoughItsSizeIsZero) {
+  ASSERT_OK_AND_ASSIGN(const std::string status, ReadKernelFile("/proc/self/status"));
+  EXPECT_THAT(status, testing::HasSubstr("VmRSS"));
+  EXPECT_THAT(ReadKernelFile("/proc/self/absent").status(), FailsWith("FILE_NOT_FOUND", "absent"));
 }
 
 TEST(ScratchFolder, RemovesWhatDeadWorkersLeftAndNothingOfTheLiving) {

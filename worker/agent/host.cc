@@ -16,6 +16,7 @@
 #include "absl/strings/strip.h"
 #include "absl/time/clock.h"
 #include "core/base/container_limits.h"
+#include "core/base/kernel_file.h"
 #include "core/base/status.h"
 
 namespace quantd {
@@ -23,7 +24,6 @@ namespace {
 
 constexpr absl::string_view kLockName = "lock";
 constexpr size_t kMaxIdBytes = 63;
-constexpr uint64_t kMaxGroupFileBytes = 1 << 16;
 constexpr int kLockAttempts = 10;
 constexpr absl::Duration kLockPause = absl::Milliseconds(50);
 
@@ -81,7 +81,7 @@ absl::Status RemoveLeftoversOfDeadWorkers(FileSystem& files, const std::string& 
 
 // The number after `key` in lines of "key number".
 std::optional<int64_t> CountIn(const std::string& path, absl::string_view key) {
-  const absl::StatusOr<std::string> text = RealFileSystem().ReadFile(path, kMaxGroupFileBytes);
+  const absl::StatusOr<std::string> text = ReadKernelFile(path);
   if (!text.ok()) return std::nullopt;
   for (absl::string_view line : absl::StrSplit(*text, '\n')) {
     int64_t count = 0;
@@ -93,7 +93,7 @@ std::optional<int64_t> CountIn(const std::string& path, absl::string_view key) {
 }  // namespace
 
 std::optional<int64_t> OutOfMemoryKills(const std::string& proc_file, const std::string& mount) {
-  const absl::StatusOr<std::string> groups = RealFileSystem().ReadFile(proc_file, kMaxGroupFileBytes);
+  const absl::StatusOr<std::string> groups = ReadKernelFile(proc_file);
   if (!groups.ok()) return std::nullopt;
   for (absl::string_view line : absl::StrSplit(*groups, '\n', absl::SkipEmpty())) {
     const std::vector<absl::string_view> parts = absl::StrSplit(line, absl::MaxSplits(':', 2));

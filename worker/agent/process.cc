@@ -17,7 +17,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
-#include "core/base/file_system.h"
+#include "core/base/kernel_file.h"
 #include "core/base/status.h"
 
 namespace quantd {
@@ -25,7 +25,6 @@ namespace {
 
 constexpr int kExecErrorFd = kChildProgressFd + 1;  // in the child, until exec
 constexpr rlim_t kChildOpenFiles = 1024;
-constexpr uint64_t kMaxStatmBytes = 4096;
 
 class Fd {
  public:
@@ -158,7 +157,7 @@ class PosixChild : public ChildProcess {
 
   int64_t ResidentBytes() const override {
     if (end_.has_value()) return 0;
-    const auto text = RealFileSystem().ReadFile(absl::StrCat("/proc/", pid_, "/statm"), kMaxStatmBytes);
+    const auto text = ReadKernelFile(absl::StrCat("/proc/", pid_, "/statm"));
     if (!text.ok()) return 0;
     const std::vector<std::string> pages = absl::StrSplit(*text, ' ');  // size, resident, ...
     int64_t resident = 0;
