@@ -70,7 +70,7 @@ absl::Status QuantService::Submit(const grpc::ServerContext& context, const v1::
 
 absl::StatusOr<bool> QuantService::AnswerDuplicate(const v1::SubmitQuantJobRequest& request,
                                                    v1::SubmitQuantJobResponse* response) {
-  ASSIGN_OR_RETURN(std::optional<JobRecord> known, parts_.store.FindRequest(request.request_id(), request.spec()));
+  ASSIGN_OR_RETURN(std::optional<JobRecord> known, parts_.store.FindRequest(kDefaultTenant, request.request_id(), request.spec()));
   if (!known.has_value()) return false;
   *response->mutable_job() = Shown(std::move(known->job));
   response->set_duplicate(true);

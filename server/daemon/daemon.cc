@@ -25,7 +25,7 @@
 #include "server/planner/planner.h"
 #include "server/process/local_workers.h"
 #include "server/store/data_directory.h"
-#include "server/store/sqlite_job_store.h"
+#include "server/store/sqlite_database.h"
 
 namespace quantd {
 namespace {
@@ -97,7 +97,10 @@ class RunningDaemon : public Daemon {
     std::vector<std::string> presets;
     for (const v1::Preset& preset : catalogue_.presets()) presets.push_back(preset.name());
     metrics_ = std::make_unique<ServiceMetrics>(std::move(presets));
-    const auto on_commit = [this](double seconds) { metrics_->Observe(Metric::kStoreCommitSeconds, seconds); };
+    const auto on_commit = [this](double seconds, int writes) {
+      metrics_->Observe(Metric::kStoreCommitSeconds, seconds);
+      metrics_->Observe(Metric::kStoreCommitBatchSize, writes);
+    };
     ASSIGN_OR_RETURN(store_, OpenSqliteJobStore(config_.data_dir, services_.clock, on_commit));
     ASSIGN_OR_RETURN(artifacts_, OpenDirectoryArtifactStore(RealFileSystem(), config_.data_dir));
     return absl::OkStatus();

@@ -34,6 +34,7 @@ constexpr ExitCode kExitCodes[] = {
     {"SETTING_INVALID", 2},         {"SETTING_UNKNOWN", 2},       {"ROOT_MISSING", 2},
     {"ADDRESS_INVALID", 2},         {"DATA_DIRECTORY_LOCKED", 3}, {"DATA_DIRECTORY_TOO_NEW", 3},
     {"DATA_DIRECTORY_UNUSABLE", 3}, {"STORE_CORRUPT", 3},         {"DISK_FULL", 3},
+    {"DATABASE_FOREIGN", 3},
     {"QUANT_MISSING", 4},           {"ADDRESS_IN_USE", 5},
 };
 

@@ -101,9 +101,15 @@ const MetricRow kTable[] = {
     {Metric::kStoreCommitSeconds,
      "quantd_store_commit_seconds",
      kHistogram,
-     "Time of a transaction of the job store.",
+     "Time of a commit of the job store.",
      {},
      Buckets::kCallSeconds},
+    {Metric::kStoreCommitBatchSize,
+     "quantd_store_commit_batch_size",
+     kHistogram,
+     "Writes that shared a commit of the job store.",
+     {},
+     Buckets::kWrites},
     {Metric::kStoreWritable, "quantd_store_writable", kGauge, "0 after a write failed: restart quantd.", {}, {}},
     {Metric::kRpcHandled, "grpc_server_handled_total", kCounter, "Calls answered.", kMethodAndCode, {}},
     {Metric::kRpcSeconds, "grpc_server_handling_seconds", kHistogram,
@@ -163,6 +169,7 @@ constexpr double kCallSeconds[] = {0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1,
 constexpr double kJobSeconds[] = {1, 5, 15, 60, 300, 900, 3600, 4 * 3600, 12 * 3600, 24 * 3600};
 constexpr double kRatios[] = {1, 1.5, 2, 2.5, 3, 3.5, 4, 5, 6, 8, 12, 16};
 constexpr double kLosses[] = {0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10};
+constexpr double kWrites[] = {1, 2, 4, 8, 16, 32, 64, 128};
 constexpr double kSpeeds[] = {1, 3, 10, 30, 100, 300, 1000, 3000};
 
 }  // namespace
@@ -187,6 +194,8 @@ absl::Span<const double> BucketBounds(Buckets buckets) {
       return kLosses;
     case Buckets::kSpeed:
       return kSpeeds;
+    case Buckets::kWrites:
+      return kWrites;
     case Buckets::kNone:
       return {};
   }

@@ -32,6 +32,7 @@ enum class Metric {
   kAccuracyLoss,
   kGenerationSpeed,
   kStoreCommitSeconds,
+  kStoreCommitBatchSize,
   kStoreWritable,
   kRpcHandled,
   kRpcSeconds,
@@ -64,7 +65,7 @@ struct MetricLabel {
   LabelValues values;
 };
 
-enum class Buckets { kNone, kCallSeconds, kJobSeconds, kRatio, kLoss, kSpeed };
+enum class Buckets { kNone, kCallSeconds, kJobSeconds, kRatio, kLoss, kSpeed, kWrites };
 
 struct MetricRow {
   Metric metric;

@@ -33,6 +33,20 @@ const char* AttemptResult(const JobRecord& after, FinishedJob::Outcome outcome) 
   }
 }
 
+// The commit that records it.
+DurableStep StepOf(FinishedJob::Outcome outcome) {
+  switch (outcome) {
+    case FinishedJob::OUTCOME_SUCCEEDED:
+      return DurableStep::kPublish;
+    case FinishedJob::OUTCOME_FAILED:
+      return DurableStep::kFail;
+    case FinishedJob::OUTCOME_CANCELLED:
+      return DurableStep::kCancelConfirm;
+    default:
+      return DurableStep::kRequeue;
+  }
+}
+
 // Errors of a publish that no repetition would cure.
 bool IsPermanent(const absl::Status& status) {
   return status.code() == absl::StatusCode::kInvalidArgument ||
@@ -54,7 +68,7 @@ absl::StatusOr<SubmitResult> Scheduler::Submit(const NewJob& job) {
     return ReasonError(absl::StatusCode::kUnavailable, "DRAINING",
                        "the server is shutting down; retry with the same request_id");
   }
-  ASSIGN_OR_RETURN(SubmitResult result, store_.Submit(job, options_.max_queued_jobs));
+  ASSIGN_OR_RETURN(SubmitResult result, store_.Submit(job, {.max_queued = options_.max_queued_jobs}));
   if (!result.duplicate) {
     changes_.Notify();
     WakeWorkers();
@@ -64,7 +78,8 @@ absl::StatusOr<SubmitResult> Scheduler::Submit(const NewJob& job) {
 
 absl::StatusOr<JobRecord> Scheduler::Cancel(absl::string_view id) {
   const HeldNames::Hold hold = ending_.Take(id);
-  auto cancelled = Update(id, [&](JobRecord& record) { return RequestCancel(record, clock_.Now()); });
+  auto cancelled =
+      Update(DurableStep::kCancel, id, [&](JobRecord& record) { return RequestCancel(record, clock_.Now()); });
   if (ReasonOf(cancelled.status()) == "NOTHING_TO_CANCEL") return store_.Get(id);
   RETURN_IF_ERROR(cancelled.status());
   if (cancelled->job.state() == QuantJob::CANCELLED) CountFinishedJob(metrics_, cancelled->job, nullptr);
@@ -100,7 +115,7 @@ absl::Status Scheduler::ExtendLeases() {
       current.lease_deadline = clock_.Now() + options_.lease;
       return CheckFence(current, record.fence);
     };
-    RETURN_IF_ERROR(Update(record.id, extend).status());
+    RETURN_IF_ERROR(Update(DurableStep::kRenew, record.id, extend).status());
   }
   return absl::OkStatus();
 }
@@ -132,8 +147,8 @@ std::vector<std::string> Scheduler::Conditions(const QuantJob& job) const {
   return {absl::StrCat("no registered worker has device ", device)};
 }
 
-absl::StatusOr<JobRecord> Scheduler::Update(absl::string_view id, const JobMutator& mutate) {
-  ASSIGN_OR_RETURN(JobRecord record, store_.Update(id, mutate));
+absl::StatusOr<JobRecord> Scheduler::Update(DurableStep step, absl::string_view id, const JobMutator& mutate) {
+  ASSIGN_OR_RETURN(JobRecord record, store_.Update(step, id, mutate));
   changes_.Notify();
   return record;
 }
@@ -157,7 +172,7 @@ absl::Status Scheduler::LoseOne(const JobRecord& record, const std::string& caus
     if (current.lease_deadline != record.lease_deadline) return absl::AbortedError("renewed meanwhile");
     return LoseAttempt(current, cause, clock_.Now());
   };
-  ASSIGN_OR_RETURN(const JobRecord after, Update(record.id, lose));
+  ASSIGN_OR_RETURN(const JobRecord after, Update(DurableStep::kRequeue, record.id, lose));
   Log(Severity::kWarning, "lease_lost",
       {{"job", record.id}, {"fence", absl::StrCat(record.fence)}, {"state", StateName(after.job.state())}}, cause);
   if (record.lease_deadline <= clock_.Now()) metrics_.Increment(Metric::kLeaseExpirations);
@@ -193,8 +208,9 @@ absl::Status Scheduler::FinishSuccessfully(const FinishedJob& finished) {
 absl::Status Scheduler::RecordEnd(const FinishedJob& finished) {
   const auto end = [&](JobRecord& record) { return EndAttempt(record, finished, clock_.Now()); };
   const bool with_report = finished.outcome() == FinishedJob::OUTCOME_SUCCEEDED && finished.has_report();
-  const auto result = with_report ? store_.UpdateWithReport(finished.job(), finished.report(), end)
-                                  : store_.Update(finished.job(), end);
+  const DurableStep step = StepOf(finished.outcome());
+  const auto result = with_report ? store_.UpdateWithReport(step, finished.job(), finished.report(), end)
+                                  : store_.Update(step, finished.job(), end);
   if (ReasonOf(result.status()) == "STALE_LEASE") metrics_.Increment(Metric::kFenceRejections);
   RETURN_IF_ERROR(result.status());
   changes_.Notify();

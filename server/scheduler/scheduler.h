@@ -84,7 +84,7 @@ class Scheduler {
   class Call;  // one Synchronize
   static constexpr char kEndInProgress[] = "END_IN_PROGRESS";
 
-  absl::StatusOr<JobRecord> Update(absl::string_view id, const JobMutator& mutate);
+  absl::StatusOr<JobRecord> Update(DurableStep step, absl::string_view id, const JobMutator& mutate);
   absl::Status LoseAttempts(const std::vector<JobRecord>& records, const std::string& cause);
   absl::Status LoseOne(const JobRecord& record, const std::string& cause);
   // A worker's result: published and recorded, or refused. UNAVAILABLE kEndInProgress: say it again.

@@ -101,7 +101,7 @@ class Scheduler::Call {
       const auto renew = [&](JobRecord& record) {
         return RenewLease(record, running, scheduler_.clock_.Now(), lease_);
       };
-      const absl::Status status = scheduler_.Update(running.job(), renew).status();
+      const absl::Status status = scheduler_.Update(DurableStep::kRenew, running.job(), renew).status();
       if (IsStale(status)) {
         scheduler_.metrics_.Increment(Metric::kFenceRejections);
         AddFence(running.job(), running.fence(), response_.mutable_stale());
@@ -197,7 +197,7 @@ class Scheduler::Call {
     const auto renew = [&](JobRecord& record) {
       return RenewLease(record, as_running, scheduler_.clock_.Now(), lease_);
     };
-    (void)scheduler_.Update(finished.job(), renew);
+    (void)scheduler_.Update(DurableStep::kRenew, finished.job(), renew);
   }
 
   absl::Status RepeatAssignment(const JobRecord& record) {
@@ -206,7 +206,7 @@ class Scheduler::Call {
     const auto renew = [&](JobRecord& current) {
       return RenewLease(current, as_running, scheduler_.clock_.Now(), lease_);
     };
-    const auto renewed = scheduler_.Update(record.id, renew);
+    const auto renewed = scheduler_.Update(DurableStep::kRenew, record.id, renew);
     if (IsStale(renewed.status())) return absl::OkStatus();
     RETURN_IF_ERROR(renewed.status());
     AddAssignment(*renewed);

@@ -1,7 +1,7 @@
 // The server's directory, held by one daemon at a time.
 //
 //   quantd.lock   flock; holds the process id of the daemon that has it
-//   quantd.db     jobs (sqlite_job_store.h)
+//   quantd.db     jobs (sqlite_database.h)
 //   artifacts/, staging/   files (server/artifacts)
 #ifndef QUANTD_SERVER_STORE_DATA_DIRECTORY_H_
 #define QUANTD_SERVER_STORE_DATA_DIRECTORY_H_

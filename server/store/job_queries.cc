@@ -1,5 +1,7 @@
 #include "server/store/job_queries.h"
 
+#include <algorithm>
+#include <iterator>
 #include <string>
 
 #include "absl/strings/str_cat.h"
@@ -7,184 +9,146 @@
 #include "absl/strings/str_join.h"
 #include "core/base/status.h"
 #include "server/store/job_rows.h"
-#include "server/store/request_digest.h"
 
 namespace quantd {
 namespace {
 
-std::string SelectJobs(absl::string_view rest) {
-  return absl::StrCat("SELECT ", kJobColumns, " FROM jobs ", rest);
+absl::StatusOr<JobRecord> ReadJobWith(SqlConnection& connection, absl::string_view id, const std::string& sql) {
+  const auto query = connection.Prepare(sql);
+  query->BindText(1, id);
+  ASSIGN_OR_RETURN(std::optional<JobRecord> record, ReadOneJob(*query));
+  if (record.has_value()) return *std::move(record);
+  return ReasonError(absl::StatusCode::kNotFound, "JOB_NOT_FOUND",
+                     absl::StrFormat("there is no job '%s'; list the jobs to see their names", id));
 }
 
-// "?3, ?4, ?5": `count` parameters from `first` on.
-std::string Placeholders(int first, size_t count) {
-  std::vector<std::string> names;
-  for (size_t i = 0; i < count; ++i) names.push_back(absl::StrCat("?", first + static_cast<int>(i)));
-  return absl::StrJoin(names, ", ");
-}
+// A page of jobs. Each index begins with one column, so a list with several values of it is one query a value: each
+// gives its newest `limit` jobs, and the page is the newest of all those.
+class ListReader {
+ public:
+  ListReader(SqlConnection& connection, const JobQuery& query) : connection_(connection), query_(query) {}
 
-absl::StatusOr<std::vector<JobRecord>> ReadAll(Statement& statement) {
-  std::vector<JobRecord> records;
-  while (true) {
-    ASSIGN_OR_RETURN(const bool row, statement.Step());
-    if (!row) return records;
-    ASSIGN_OR_RETURN(JobRecord record, ReadJobRow(statement));
-    records.push_back(std::move(record));
+  absl::StatusOr<std::vector<JobRecord>> Read() {
+    if (!query_.models.empty()) return ReadByText("model", query_.models);
+    if (!query_.presets.empty()) return ReadByText("preset", query_.presets);
+    if (!query_.states.empty()) return ReadByState();
+    RETURN_IF_ERROR(Add("", nullptr));
+    return Newest();
   }
-}
 
-absl::StatusOr<std::optional<JobRecord>> ReadOne(Statement& statement) {
-  ASSIGN_OR_RETURN(const bool row, statement.Step());
-  if (!row) return std::nullopt;
-  ASSIGN_OR_RETURN(JobRecord record, ReadJobRow(statement));
-  return record;
-}
+ private:
+  absl::StatusOr<std::vector<JobRecord>> ReadByText(absl::string_view column, const std::vector<std::string>& values) {
+    for (const std::string& value : values) RETURN_IF_ERROR(Add(absl::StrCat(" AND ", column, " = ?4"), &value));
+    return Newest();
+  }
 
-// The WHERE terms of a list and the values of their parameters, both in order.
-struct Restriction {
-  std::string sql = "sequence < ?1";
-  std::vector<std::string> texts;
+  absl::StatusOr<std::vector<JobRecord>> ReadByState() {
+    for (const JobState state : query_.states) {
+      RETURN_IF_ERROR(Add(absl::StrCat(" AND state = ", static_cast<int>(state)), nullptr));
+    }
+    return Newest();
+  }
 
-  void Add(absl::string_view column, const std::vector<std::string>& values) {
+  absl::Status Add(absl::string_view driving_term, const std::string* value) {
+    texts_.clear();
+    if (value != nullptr) texts_.push_back(*value);
+    std::string where = absl::StrCat("WHERE tenant = ?1 AND sequence < ?2", driving_term);
+    if (!query_.show_deleted) absl::StrAppend(&where, " AND delete_us IS NULL");
+    RestrictState(where);
+    Restrict("preset", query_.presets, where);
+    Restrict("model", query_.models, where);
+    const auto statement = connection_.PrepareOnce(SelectJobs(absl::StrCat(where, " ORDER BY sequence DESC LIMIT ?3")));
+    statement->BindText(1, query_.tenant);
+    statement->Bind(2, query_.before_sequence > 0 ? query_.before_sequence : INT64_MAX).Bind(3, query_.limit);
+    for (size_t i = 0; i < texts_.size(); ++i) statement->BindText(4 + static_cast<int>(i), texts_[i]);
+    ASSIGN_OR_RETURN(std::vector<JobRecord> jobs, ReadAllJobs(*statement));
+    jobs_.insert(jobs_.end(), std::make_move_iterator(jobs.begin()), std::make_move_iterator(jobs.end()));
+    return absl::OkStatus();
+  }
+
+  void RestrictState(std::string& where) const {
+    if (query_.states.empty()) return;
+    const auto number = [](std::string* out, JobState state) { absl::StrAppend(out, static_cast<int>(state)); };
+    // The sign keeps SQLite from driving the query by this term.
+    absl::StrAppend(&where, " AND +state IN (", absl::StrJoin(query_.states, ", ", number), ")");
+  }
+
+  void Restrict(absl::string_view column, const std::vector<std::string>& values, std::string& where) {
     if (values.empty()) return;
-    const int first = 2 + static_cast<int>(texts.size());
-    absl::StrAppend(&sql, " AND ", column, " IN (", Placeholders(first, values.size()), ")");
-    texts.insert(texts.end(), values.begin(), values.end());
+    std::vector<std::string> names;
+    for (const std::string& value : values) {
+      names.push_back(absl::StrCat("?", 4 + texts_.size()));
+      texts_.push_back(value);
+    }
+    absl::StrAppend(&where, " AND ", column, " IN (", absl::StrJoin(names, ", "), ")");
   }
-};
 
-std::string StateList(const std::vector<JobState>& states) {
-  return absl::StrJoin(states, ", ",
-                       [](std::string* out, JobState state) { absl::StrAppend(out, static_cast<int>(state)); });
-}
+  std::vector<JobRecord> Newest() {
+    std::sort(jobs_.begin(), jobs_.end(),
+              [](const JobRecord& a, const JobRecord& b) { return a.sequence > b.sequence; });
+    const auto same = [](const JobRecord& a, const JobRecord& b) { return a.sequence == b.sequence; };
+    jobs_.erase(std::unique(jobs_.begin(), jobs_.end(), same), jobs_.end());  // a value may be given twice
+    if (jobs_.size() > static_cast<size_t>(query_.limit)) jobs_.resize(static_cast<size_t>(query_.limit));
+    return std::move(jobs_);
+  }
+
+  SqlConnection& connection_;
+  const JobQuery& query_;
+  std::vector<std::string> texts_;  // of parameters 4 and on
+  std::vector<JobRecord> jobs_;
+};
 
 }  // namespace
 
-absl::StatusOr<JobRecord> ReadJob(SqliteConnection& connection, absl::string_view id) {
-  Statement query = connection.Prepare(SelectJobs("WHERE id = ?1"));
-  query.BindText(1, id);
-  ASSIGN_OR_RETURN(std::optional<JobRecord> record, ReadOne(query));
-  if (record.has_value()) return *std::move(record);
-  return ReasonError(absl::StatusCode::kNotFound, "JOB_NOT_FOUND",
-                     absl::StrFormat("there is no job '%s'; list the jobs to see their names", JobName(id)));
+absl::StatusOr<JobRecord> ReadJob(SqlConnection& connection, absl::string_view id) {
+  return ReadJobWith(connection, id, SelectJobs("WHERE id = ?1"));
 }
 
-absl::StatusOr<std::vector<JobRecord>> ReadJobs(SqliteConnection& connection, const JobQuery& query) {
-  Restriction where;
-  if (!query.states.empty()) absl::StrAppend(&where.sql, " AND state IN (", StateList(query.states), ")");
-  where.Add("preset", query.presets);
-  where.Add("model", query.models);
-  Statement statement = connection.PrepareOnce(
-      SelectJobs(absl::StrCat("WHERE ", where.sql, " ORDER BY sequence DESC LIMIT ", query.limit)));
-  statement.Bind(1, query.before_sequence > 0 ? query.before_sequence : INT64_MAX);
-  for (size_t i = 0; i < where.texts.size(); ++i) statement.BindText(2 + static_cast<int>(i), where.texts[i]);
-  return ReadAll(statement);
+absl::StatusOr<JobRecord> ReadJobForUpdate(SqlConnection& connection, absl::string_view id) {
+  const bool locks = connection.dialect() == SqlDialect::kPostgres;
+  return ReadJobWith(connection, id, SelectJobs(locks ? "WHERE id = ?1 FOR UPDATE" : "WHERE id = ?1"));
 }
 
-absl::StatusOr<std::optional<JobRecord>> ReadFirstClaimable(SqliteConnection& connection, const ClaimQuery& query) {
-  Statement statement = connection.PrepareOnce(SelectJobs(absl::StrCat(
-      "WHERE state = 1 AND (run_after_us IS NULL OR run_after_us <= ?1) AND (device = 'auto' OR device IN (",
-      Placeholders(2, query.devices.size()), ")) ORDER BY sequence LIMIT 1")));
-  statement.Bind(1, absl::ToUnixMicros(query.now));
-  for (size_t i = 0; i < query.devices.size(); ++i) statement.BindText(2 + static_cast<int>(i), query.devices[i]);
-  return ReadOne(statement);
+absl::StatusOr<std::vector<JobRecord>> ReadJobs(SqlConnection& connection, const JobQuery& query) {
+  return ListReader(connection, query).Read();
 }
 
-absl::StatusOr<std::vector<JobRecord>> ReadLeased(SqliteConnection& connection, absl::string_view worker) {
-  Statement statement = connection.Prepare(SelectJobs(
+absl::StatusOr<std::vector<JobRecord>> ReadLeased(SqlConnection& connection, absl::string_view worker) {
+  const auto statement = connection.Prepare(SelectJobs(
       "WHERE lease_deadline_us IS NOT NULL AND (?1 = '' OR worker = ?1) ORDER BY lease_deadline_us, sequence"));
-  statement.BindText(1, worker);
-  return ReadAll(statement);
+  statement->BindText(1, worker);
+  return ReadAllJobs(*statement);
 }
 
-absl::StatusOr<std::vector<v1::QuantJob>> ReadChangesAfter(SqliteConnection& connection, absl::string_view id,
-                                                           int64_t revision) {
-  // The job first: a change that commits between the two reads is then among the events.
-  ASSIGN_OR_RETURN(const JobRecord record, ReadJob(connection, id));
-  std::vector<v1::QuantJob> changes;
-  Statement query =
-      connection.Prepare("SELECT snapshot FROM events WHERE job = ?1 AND revision > ?2 ORDER BY revision");
-  query.Bind(1, record.sequence).Bind(2, revision);
-  while (true) {
-    ASSIGN_OR_RETURN(const bool row, query.Step());
-    if (!row) break;
-    v1::QuantJob& job = changes.emplace_back();
-    if (!job.ParseFromString(query.Bytes(0))) {
-      return ReasonError(absl::StatusCode::kDataLoss, "STORE_CORRUPT",
-                         absl::StrFormat("an event of job %s does not parse", id));
-    }
-    *job.mutable_spec() = record.job.spec();
+absl::StatusOr<std::vector<JobRecord>> ReadLeaseExpired(SqlConnection& connection, absl::Time now, int limit) {
+  const auto statement =
+      connection.Prepare(SelectJobs("WHERE lease_deadline_us <= ?1 ORDER BY lease_deadline_us, sequence LIMIT ?2"));
+  statement->Bind(1, absl::ToUnixMicros(now)).Bind(2, limit);
+  return ReadAllJobs(*statement);
+}
+
+absl::StatusOr<std::vector<JobRecord>> ReadOverdue(SqlConnection& connection, absl::Time now, int limit) {
+  std::vector<JobRecord> overdue;
+  for (const char* where : {"WHERE state = 1 AND queue_deadline_us <= ?1 ORDER BY queue_deadline_us LIMIT ?2",
+                            "WHERE run_deadline_us <= ?1 ORDER BY run_deadline_us LIMIT ?2"}) {
+    const auto statement = connection.Prepare(SelectJobs(where));
+    statement->Bind(1, absl::ToUnixMicros(now)).Bind(2, limit - static_cast<int64_t>(overdue.size()));
+    ASSIGN_OR_RETURN(const std::vector<JobRecord> jobs, ReadAllJobs(*statement));
+    overdue.insert(overdue.end(), jobs.begin(), jobs.end());
   }
-  const int64_t last = changes.empty() ? revision : changes.back().revision();
-  if (record.job.revision() > last) changes.push_back(record.job);
-  return changes;
+  return overdue;
 }
 
-absl::StatusOr<int64_t> ReadLastRevision(SqliteConnection& connection) {
-  Statement query = connection.Prepare("SELECT value FROM counters WHERE name = 'revision'");
-  RETURN_IF_ERROR(query.Step().status());
-  return query.Int(0);
-}
-
-absl::StatusOr<std::optional<v1::QuantReport>> ReadReport(SqliteConnection& connection, absl::string_view id) {
-  Statement query =
+absl::StatusOr<std::optional<v1::QuantReport>> ReadReport(SqlConnection& connection, absl::string_view id) {
+  const auto query =
       connection.Prepare("SELECT report FROM reports JOIN jobs ON reports.job = jobs.sequence WHERE jobs.id = ?1");
-  query.BindText(1, id);
-  ASSIGN_OR_RETURN(const bool row, query.Step());
+  query->BindText(1, id);
+  ASSIGN_OR_RETURN(const bool row, query->Step());
   if (!row) return std::nullopt;
   v1::QuantReport report;
-  if (report.ParseFromString(query.Bytes(0))) return report;
+  if (report.ParseFromString(query->Bytes(0))) return report;
   return ReasonError(absl::StatusCode::kDataLoss, "STORE_CORRUPT",
                      absl::StrFormat("the report of job %s does not parse", id));
-}
-
-absl::StatusOr<std::map<JobState, int64_t>> ReadCountByState(SqliteConnection& connection) {
-  std::map<JobState, int64_t> counts;
-  Statement query = connection.Prepare("SELECT state, COUNT(*) FROM jobs GROUP BY state");
-  while (true) {
-    ASSIGN_OR_RETURN(const bool row, query.Step());
-    if (!row) return counts;
-    counts[static_cast<JobState>(query.Int(0))] = query.Int(1);
-  }
-}
-
-absl::StatusOr<QueueSummary> ReadQueueSummary(SqliteConnection& connection) {
-  QueueSummary summary;
-  Statement query =
-      connection.Prepare("SELECT device, COUNT(*), MIN(create_us) FROM jobs WHERE state = 1 GROUP BY device");
-  while (true) {
-    ASSIGN_OR_RETURN(const bool row, query.Step());
-    if (!row) return summary;
-    summary.waiting_by_device[query.Bytes(0)] = query.Int(1);
-    summary.oldest_create_time = std::min(summary.oldest_create_time, absl::FromUnixMicros(query.Int(2)));
-  }
-}
-
-absl::StatusOr<std::optional<JobRecord>> MatchRequest(SqliteConnection& connection, absl::string_view request_id,
-                                                      const v1::QuantJobSpec& spec) {
-  if (request_id.empty()) return std::nullopt;
-  Statement query = connection.Prepare(SelectJobs("WHERE sequence = (SELECT job FROM requests WHERE request_id = ?1)"));
-  query.BindText(1, request_id);
-  ASSIGN_OR_RETURN(std::optional<JobRecord> known, ReadOne(query));
-  if (!known.has_value()) return known;
-  const std::string difference = FirstDifference(known->job.spec(), spec);
-  if (difference.empty()) return known;
-  const std::string field = absl::StrCat("spec.", difference);
-  return WithField(
-      ReasonError(absl::StatusCode::kAlreadyExists, "REQUEST_ID_REUSED",
-                  absl::StrFormat("request_id %s was used for job %s, whose %s differs; a new job needs a new id",
-                                  request_id, known->job.name(), field)),
-      field);
-}
-
-absl::Status CheckQueueLimit(SqliteConnection& connection, int64_t max_queued) {
-  if (max_queued <= 0) return absl::OkStatus();
-  Statement query = connection.Prepare("SELECT COUNT(*) FROM jobs WHERE state = 1");
-  RETURN_IF_ERROR(query.Step().status());
-  if (query.Int(0) < max_queued) return absl::OkStatus();
-  return ReasonError(absl::StatusCode::kResourceExhausted, "QUOTA_QUEUED_JOBS",
-                     absl::StrFormat("%d jobs are queued already, the limit is %d; retry when some have finished",
-                                     query.Int(0), max_queued));
 }
 
 }  // namespace quantd

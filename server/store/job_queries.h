@@ -1,38 +1,28 @@
-// What the SQLite store asks its tables. All run on the caller's connection, inside its transaction if there is one.
+// What the job store asks its tables about jobs. All run inside the caller's Read or Write.
 #ifndef QUANTD_SERVER_STORE_JOB_QUERIES_H_
 #define QUANTD_SERVER_STORE_JOB_QUERIES_H_
 
-#include <cstdint>
-#include <map>
 #include <optional>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "server/store/job_store.h"
-#include "server/store/sqlite_connection.h"
+#include "server/store/sql_database.h"
 
 namespace quantd {
 
-absl::StatusOr<JobRecord> ReadJob(SqliteConnection& connection, absl::string_view id);
-absl::StatusOr<std::vector<JobRecord>> ReadJobs(SqliteConnection& connection, const JobQuery& query);
-absl::StatusOr<std::optional<JobRecord>> ReadFirstClaimable(SqliteConnection& connection, const ClaimQuery& query);
-absl::StatusOr<std::vector<JobRecord>> ReadLeased(SqliteConnection& connection, absl::string_view worker);
+absl::StatusOr<JobRecord> ReadJob(SqlConnection& connection, absl::string_view id);
+// The same, to be changed in this transaction: on PostgreSQL nobody else changes it meanwhile.
+absl::StatusOr<JobRecord> ReadJobForUpdate(SqlConnection& connection, absl::string_view id);
 
-// See JobStore::ChangesAfter.
-absl::StatusOr<std::vector<v1::QuantJob>> ReadChangesAfter(SqliteConnection& connection, absl::string_view id,
-                                                           int64_t revision);
-absl::StatusOr<int64_t> ReadLastRevision(SqliteConnection& connection);
-absl::StatusOr<std::optional<v1::QuantReport>> ReadReport(SqliteConnection& connection, absl::string_view id);
-absl::StatusOr<std::map<JobState, int64_t>> ReadCountByState(SqliteConnection& connection);
-absl::StatusOr<QueueSummary> ReadQueueSummary(SqliteConnection& connection);
+absl::StatusOr<std::vector<JobRecord>> ReadJobs(SqlConnection& connection, const JobQuery& query);
 
-// See JobStore::FindRequest.
-absl::StatusOr<std::optional<JobRecord>> MatchRequest(SqliteConnection& connection, absl::string_view request_id,
-                                                      const v1::QuantJobSpec& spec);
+absl::StatusOr<std::vector<JobRecord>> ReadLeased(SqlConnection& connection, absl::string_view worker);
+absl::StatusOr<std::vector<JobRecord>> ReadLeaseExpired(SqlConnection& connection, absl::Time now, int limit);
+absl::StatusOr<std::vector<JobRecord>> ReadOverdue(SqlConnection& connection, absl::Time now, int limit);
 
-// RESOURCE_EXHAUSTED QUOTA_QUEUED_JOBS when `max_queued` > 0 jobs wait already.
-absl::Status CheckQueueLimit(SqliteConnection& connection, int64_t max_queued);
+absl::StatusOr<std::optional<v1::QuantReport>> ReadReport(SqlConnection& connection, absl::string_view id);
 
 }  // namespace quantd
 

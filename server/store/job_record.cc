@@ -12,15 +12,38 @@ struct Transition {
   JobState to;
 };
 
-// Every arrow there is. RUNNING -> RUNNING and CANCELLING -> CANCELLING renew the lease or carry progress.
+// Every arrow there is. RUNNING -> RUNNING and CANCELLING -> CANCELLING renew the lease or carry progress; a terminal
+// state to itself marks deletion and expiry (KeepsResult).
 constexpr Transition kTransitions[] = {
-    {QuantJob::STATE_UNSPECIFIED, QuantJob::QUEUED}, {QuantJob::QUEUED, QuantJob::RUNNING},
-    {QuantJob::QUEUED, QuantJob::CANCELLED},         {QuantJob::RUNNING, QuantJob::RUNNING},
-    {QuantJob::RUNNING, QuantJob::QUEUED},           {QuantJob::RUNNING, QuantJob::CANCELLING},
-    {QuantJob::RUNNING, QuantJob::SUCCEEDED},        {QuantJob::RUNNING, QuantJob::REJECTED},
-    {QuantJob::RUNNING, QuantJob::FAILED},           {QuantJob::CANCELLING, QuantJob::CANCELLING},
+    {QuantJob::STATE_UNSPECIFIED, QuantJob::QUEUED},
+    {QuantJob::QUEUED, QuantJob::RUNNING},
+    {QuantJob::QUEUED, QuantJob::FAILED},
+    {QuantJob::QUEUED, QuantJob::CANCELLED},
+    {QuantJob::RUNNING, QuantJob::RUNNING},
+    {QuantJob::RUNNING, QuantJob::QUEUED},
+    {QuantJob::RUNNING, QuantJob::CANCELLING},
+    {QuantJob::RUNNING, QuantJob::SUCCEEDED},
+    {QuantJob::RUNNING, QuantJob::REJECTED},
+    {QuantJob::RUNNING, QuantJob::FAILED},
+    {QuantJob::CANCELLING, QuantJob::CANCELLING},
     {QuantJob::CANCELLING, QuantJob::CANCELLED},
+    {QuantJob::SUCCEEDED, QuantJob::SUCCEEDED},
+    {QuantJob::REJECTED, QuantJob::REJECTED},
+    {QuantJob::FAILED, QuantJob::FAILED},
+    {QuantJob::CANCELLED, QuantJob::CANCELLED},
 };
+
+// What KeepsResult compares.
+std::string ResultBytes(QuantJob job) {
+  job.clear_delete_time();
+  job.clear_purge_time();
+  if (job.has_artifact()) {
+    job.mutable_artifact()->clear_expire_time();
+    job.mutable_artifact()->clear_expired();
+  }
+  job.clear_spec();  // never changes
+  return job.SerializeAsString();
+}
 
 }  // namespace
 
@@ -40,13 +63,17 @@ bool IsLegalTransition(JobState from, JobState to) {
   return false;
 }
 
+bool KeepsResult(const QuantJob& before, const QuantJob& after) {
+  return ResultBytes(before) == ResultBytes(after);
+}
+
 std::string StateName(JobState state) {
   const std::string name = v1::QuantJob::State_Name(state);
   return name.empty() ? "UNKNOWN" : name;
 }
 
-std::string JobName(absl::string_view id) {
-  return absl::StrCat("tenants/default/jobs/", id);
+std::string JobName(absl::string_view tenant, absl::string_view id) {
+  return absl::StrCat("tenants/", tenant, "/jobs/", id);
 }
 
 }  // namespace quantd

@@ -3,33 +3,37 @@
 #define QUANTD_SERVER_STORE_JOB_ROWS_H_
 
 #include <cstdint>
+#include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "server/store/job_record.h"
-#include "server/store/sqlite_connection.h"
+#include "server/store/sql_database.h"
 
 namespace quantd {
 
-// Columns in the order that ReadJobRow expects, for use after SELECT.
-inline constexpr char kJobColumns[] =
-    "sequence, id, state, revision, fence, attempt, worker, incarnation, create_us, start_us, end_us, "
-    "lease_deadline_us, run_after_us, spec, progress, error, artifact";
+// "SELECT {every column that a record needs} FROM jobs {rest}".
+std::string SelectJobs(absl::string_view rest);
 
-// The current row. DATA_LOSS STORE_CORRUPT when a stored message does not parse.
-absl::StatusOr<JobRecord> ReadJobRow(const Statement& row);
+// Rows of a statement made with SelectJobs. DATA_LOSS STORE_CORRUPT when a stored message does not parse.
+absl::StatusOr<std::optional<JobRecord>> ReadOneJob(SqlStatement& statement);
+absl::StatusOr<std::vector<JobRecord>> ReadAllJobs(SqlStatement& statement);
 
-// Inserts; sets record.sequence.
-absl::Status InsertJobRow(SqliteConnection& connection, JobRecord& record);
+// Inserts; sets record.sequence. `rank_us`: see ClaimQuery.
+absl::Status InsertJobRow(SqlConnection& connection, JobRecord& record, int64_t rank_us);
 
 // Writes `after` over the row only if it still has the state, fence and revision of `before`: ABORTED STORE_CONFLICT
 // when somebody else was first.
-absl::Status UpdateJobRow(SqliteConnection& connection, const JobRecord& before, const JobRecord& after);
+absl::Status UpdateJobRow(SqlConnection& connection, const JobRecord& before, const JobRecord& after);
 
 // The job without its spec, which never changes and is joined again on reading.
 std::string EventSnapshot(const JobRecord& record);
+
+// Bytes that the job keeps in the artifact store: 0 without an artifact, or when it is expired.
+int64_t StoredBytes(const v1::QuantJob& job);
 
 // Times are stored and shown in whole microseconds.
 int64_t TimestampMicros(const google::protobuf::Timestamp& timestamp);

@@ -37,6 +37,7 @@ class SqlStatement {
   // Columns of the current row count from 0; NULL gives 0, "" and nullopt.
   virtual int64_t Int(int column) const = 0;
   virtual double Double(int column) const = 0;
+  // Of a column that holds no number only whether it is NULL can be asked.
   virtual std::optional<int64_t> OptionalInt(int column) const = 0;
   virtual std::string Bytes(int column) const = 0;
 
@@ -55,7 +56,7 @@ class SqlConnection {
  public:
   virtual ~SqlConnection() = default;
   virtual SqlDialect dialect() const = 0;
-  // `sql` is a string literal: compiled once a connection and cached.
+  // `sql` is one of a small number of texts: compiled once a connection and cached. One use at a time.
   virtual std::unique_ptr<SqlStatement> Prepare(const std::string& sql) = 0;
   // For SQL that varies with a request, so that the cache stays small: compiled anew each time.
   virtual std::unique_ptr<SqlStatement> PrepareOnce(const std::string& sql) = 0;
@@ -67,7 +68,7 @@ using SqlBody = std::function<absl::Status(SqlConnection&)>;
 
 // Thread-safe. Reasons of all calls: DISK_FULL (RESOURCE_EXHAUSTED); STORE_BUSY (UNAVAILABLE: nothing was done, try
 // again); STORE_FAILED (UNAVAILABLE: SQLite refuses writes until restart, PostgreSQL cannot be reached); STORE_CORRUPT
-// (DATA_LOSS); STORE_CONSTRAINT (INTERNAL; "unique" in the message says so: ALREADY_EXISTS).
+// (DATA_LOSS); STORE_CONSTRAINT (INTERNAL; ALREADY_EXISTS when a key was there already).
 class SqlDatabase {
  public:
   virtual ~SqlDatabase() = default;

@@ -33,90 +33,82 @@ ErrorKind KindOf(int code) {
   return {code, absl::StatusCode::kUnavailable, "STORE_FAILED", "check the disk, then restart quantd"};
 }
 
+// Text and blobs that SQLite copies; a view without data is empty, not NULL.
+const char* DataOf(absl::string_view value) {
+  return value.data() == nullptr ? "" : value.data();
+}
+
+class SqliteStatement : public SqlStatement {
+ public:
+  // `cached`: the connection keeps it for the next use.
+  SqliteStatement(SqliteConnection& connection, sqlite3_stmt* statement, int code, bool cached)
+      : connection_(connection), statement_(statement), code_(code), cached_(cached) {}
+  SqliteStatement(const SqliteStatement&) = delete;
+  SqliteStatement& operator=(const SqliteStatement&) = delete;
+  ~SqliteStatement() override {
+    if (statement_ == nullptr) return;
+    if (!cached_) {
+      sqlite3_finalize(statement_);
+      return;
+    }
+    sqlite3_reset(statement_);
+    sqlite3_clear_bindings(statement_);
+  }
+
+  SqlStatement& Bind(int index, int64_t value) override { return Keep(sqlite3_bind_int64(statement_, index, value)); }
+  SqlStatement& BindDouble(int index, double value) override {
+    return Keep(sqlite3_bind_double(statement_, index, value));
+  }
+  SqlStatement& BindText(int index, absl::string_view value) override {
+    return Keep(sqlite3_bind_text64(statement_, index, DataOf(value), value.size(), SQLITE_TRANSIENT, SQLITE_UTF8));
+  }
+  SqlStatement& BindBlob(int index, absl::string_view value) override {
+    return Keep(sqlite3_bind_blob64(statement_, index, DataOf(value), value.size(), SQLITE_TRANSIENT));
+  }
+  SqlStatement& BindNull(int index) override { return Keep(sqlite3_bind_null(statement_, index)); }
+
+  absl::StatusOr<bool> Step() override {
+    if (code_ != SQLITE_OK) return connection_.StatusOf(code_);
+    const int code = sqlite3_step(statement_);
+    if (code == SQLITE_ROW) return true;
+    if (code == SQLITE_DONE) return false;
+    code_ = code;
+    return connection_.StatusOf(code);
+  }
+
+  int64_t Int(int column) const override { return sqlite3_column_int64(statement_, column); }
+  double Double(int column) const override { return sqlite3_column_double(statement_, column); }
+  std::optional<int64_t> OptionalInt(int column) const override {
+    if (sqlite3_column_type(statement_, column) == SQLITE_NULL) return std::nullopt;
+    return Int(column);
+  }
+  std::string Bytes(int column) const override {
+    const void* data = sqlite3_column_blob(statement_, column);
+    const int size = sqlite3_column_bytes(statement_, column);
+    return data == nullptr ? std::string() : std::string(static_cast<const char*>(data), static_cast<size_t>(size));
+  }
+  int64_t changes() const override { return sqlite3_changes64(connection_.handle()); }
+
+ private:
+  SqlStatement& Keep(int code) {
+    if (code_ == SQLITE_OK) code_ = code;
+    return *this;
+  }
+
+  SqliteConnection& connection_;
+  sqlite3_stmt* const statement_;
+  int code_;  // first error, SQLITE_OK so far
+  const bool cached_;
+};
+
 }  // namespace
 
-Statement::Statement(Statement&& other) noexcept
-    : connection_(other.connection_),
-      statement_(std::exchange(other.statement_, nullptr)),
-      code_(other.code_),
-      cached_(other.cached_) {}
-
-Statement::~Statement() {
-  if (statement_ == nullptr) return;
-  if (!cached_) {
-    sqlite3_finalize(statement_);
-    return;
-  }
-  sqlite3_reset(statement_);
-  sqlite3_clear_bindings(statement_);
-}
-
-void Statement::Keep(int code) {
-  if (code_ == SQLITE_OK) code_ = code;
-}
-
-Statement& Statement::Bind(int index, int64_t value) {
-  Keep(sqlite3_bind_int64(statement_, index, value));
-  return *this;
-}
-
-Statement& Statement::BindText(int index, absl::string_view value) {
-  Keep(sqlite3_bind_text64(statement_, index, value.data() == nullptr ? "" : value.data(), value.size(),
-                           SQLITE_TRANSIENT, SQLITE_UTF8));
-  return *this;
-}
-
-Statement& Statement::BindBlob(int index, absl::string_view value) {
-  Keep(sqlite3_bind_blob64(statement_, index, value.data() == nullptr ? "" : value.data(), value.size(),
-                           SQLITE_TRANSIENT));
-  return *this;
-}
-
-Statement& Statement::BindNull(int index) {
-  Keep(sqlite3_bind_null(statement_, index));
-  return *this;
-}
-
-Statement& Statement::BindOptional(int index, std::optional<int64_t> value) {
-  return value.has_value() ? Bind(index, *value) : BindNull(index);
-}
-
-absl::StatusOr<bool> Statement::Step() {
-  if (code_ != SQLITE_OK) return connection_->StatusOf(code_);
-  const int code = sqlite3_step(statement_);
-  if (code == SQLITE_ROW) return true;
-  if (code == SQLITE_DONE) return false;
-  code_ = code;
-  return connection_->StatusOf(code);
-}
-
-absl::Status Statement::Run() {
-  while (true) {
-    ASSIGN_OR_RETURN(const bool row, Step());
-    if (!row) return absl::OkStatus();
-  }
-}
-
-int64_t Statement::Int(int column) const {
-  return sqlite3_column_int64(statement_, column);
-}
-
-std::optional<int64_t> Statement::OptionalInt(int column) const {
-  if (sqlite3_column_type(statement_, column) == SQLITE_NULL) return std::nullopt;
-  return Int(column);
-}
-
-std::string Statement::Bytes(int column) const {
-  const void* data = sqlite3_column_blob(statement_, column);
-  const int size = sqlite3_column_bytes(statement_, column);
-  return data == nullptr ? std::string() : std::string(static_cast<const char*>(data), static_cast<size_t>(size));
-}
-
-absl::StatusOr<std::unique_ptr<SqliteConnection>> SqliteConnection::Open(const std::string& path, bool read_only) {
+absl::StatusOr<std::unique_ptr<SqliteConnection>> SqliteConnection::Open(const std::string& path, bool read_only,
+                                                                         const std::string& vfs) {
   sqlite3* handle = nullptr;
   const int flags = (read_only ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE) |
                     SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE;
-  const int code = sqlite3_open_v2(path.c_str(), &handle, flags, nullptr);
+  const int code = sqlite3_open_v2(path.c_str(), &handle, flags, vfs.empty() ? nullptr : vfs.c_str());
   std::unique_ptr<SqliteConnection> connection(new SqliteConnection(handle, path));
   if (code != SQLITE_OK) return connection->StatusOf(code);
   sqlite3_busy_timeout(handle, 5000);
@@ -129,20 +121,20 @@ SqliteConnection::~SqliteConnection() {
   sqlite3_close(handle_);
 }
 
-Statement SqliteConnection::Prepare(const std::string& sql) {
+std::unique_ptr<SqlStatement> SqliteConnection::Prepare(const std::string& sql) {
   sqlite3_stmt*& statement = statements_[sql];
   int code = SQLITE_OK;
   if (statement == nullptr) {
     code = sqlite3_prepare_v3(handle_, sql.c_str(), static_cast<int>(sql.size()), SQLITE_PREPARE_PERSISTENT, &statement,
                               nullptr);
   }
-  return Statement(this, statement, code, /*cached=*/true);
+  return std::make_unique<SqliteStatement>(*this, statement, code, /*cached=*/true);
 }
 
-Statement SqliteConnection::PrepareOnce(const std::string& sql) {
+std::unique_ptr<SqlStatement> SqliteConnection::PrepareOnce(const std::string& sql) {
   sqlite3_stmt* statement = nullptr;
   const int code = sqlite3_prepare_v2(handle_, sql.c_str(), static_cast<int>(sql.size()), &statement, nullptr);
-  return Statement(this, statement, code, /*cached=*/false);
+  return std::make_unique<SqliteStatement>(*this, statement, code, /*cached=*/false);
 }
 
 absl::Status SqliteConnection::Execute(const std::string& sql) {
@@ -150,12 +142,16 @@ absl::Status SqliteConnection::Execute(const std::string& sql) {
   return code == SQLITE_OK ? absl::OkStatus() : StatusOf(code);
 }
 
-int64_t SqliteConnection::changes() const {
-  return sqlite3_changes64(handle_);
+absl::StatusOr<int64_t> SqliteConnection::QueryInt(const std::string& sql) {
+  const auto query = PrepareOnce(sql);
+  RETURN_IF_ERROR(query->Step().status());
+  return query->Int(0);
 }
 
-int64_t SqliteConnection::last_insert_rowid() const {
-  return sqlite3_last_insert_rowid(handle_);
+absl::StatusOr<std::string> SqliteConnection::QueryText(const std::string& sql) {
+  const auto query = PrepareOnce(sql);
+  RETURN_IF_ERROR(query->Step().status());
+  return query->Bytes(0);
 }
 
 bool SqliteConnection::in_transaction() const {
@@ -163,25 +159,14 @@ bool SqliteConnection::in_transaction() const {
 }
 
 absl::Status SqliteConnection::StatusOf(int code) const {
-  const ErrorKind kind = KindOf(code);
+  ErrorKind kind = KindOf(code);
+  const bool twice = code == SQLITE_CONSTRAINT_UNIQUE || code == SQLITE_CONSTRAINT_PRIMARYKEY;
+  if (twice) kind.code = absl::StatusCode::kAlreadyExists;
+  failed_ =
+      failed_ || kind.reason == absl::string_view("STORE_FAILED") || kind.reason == absl::string_view("STORE_CORRUPT");
   const char* text = handle_ == nullptr ? sqlite3_errstr(code) : sqlite3_errmsg(handle_);
   return ReasonError(kind.code, kind.reason,
                      absl::StrCat(path_, ": ", text, " (SQLite code ", code, "); ", kind.remedy));
-}
-
-absl::StatusOr<Transaction> Transaction::Begin(SqliteConnection& connection, const char* how) {
-  RETURN_IF_ERROR(connection.Prepare(how).Run());
-  return Transaction(&connection);
-}
-
-Transaction::Transaction(Transaction&& other) noexcept : connection_(std::exchange(other.connection_, nullptr)) {}
-
-Transaction::~Transaction() {
-  if (connection_ != nullptr && connection_->in_transaction()) (void)connection_->Execute("ROLLBACK");
-}
-
-absl::Status Transaction::Commit() {
-  return connection_->Prepare("COMMIT").Run();
 }
 
 }  // namespace quantd

@@ -12,7 +12,7 @@
 #include "server/store/data_directory.h"
 #include "server/store/job_rows.h"
 #include "server/store/sqlite_connection.h"
-#include "server/store/sqlite_job_store.h"
+#include "server/store/sqlite_database.h"
 #include "tests/testing/status_matchers.h"
 #include "tests/testing/test_paths.h"
 
@@ -59,7 +59,7 @@ class JobStoreTest : public testing::Test {
     return job;
   }
   JobRecord Submitted(const NewJob& job) {
-    auto result = store_->Submit(job, 0);
+    auto result = store_->Submit(job, {});
     EXPECT_OK(result);
     return result.ok() ? result->record : JobRecord();
   }
@@ -88,14 +88,14 @@ TEST_F(JobStoreTest, JobsSurviveReopeningUnchanged) {
 TEST_F(JobStoreTest, SameRequestIdGivesTheSameJobAlsoAfterReopening) {
   Submitted(Job("a", "gptq", "r1"));
   Reopen();
-  ASSERT_OK_AND_ASSIGN(const SubmitResult again, store_->Submit(Job("b", "gptq", "r1"), 0));
+  ASSERT_OK_AND_ASSIGN(const SubmitResult again, store_->Submit(Job("b", "gptq", "r1"), {}));
   EXPECT_TRUE(again.duplicate);
   EXPECT_EQ(again.record.id, "a");
 }
 
 TEST_F(JobStoreTest, SameRequestIdWithAnotherSpecNamesTheField) {
   Submitted(Job("a", "gptq", "r1"));
-  const auto again = store_->Submit(Job("b", "rtn", "r1"), 0);
+  const auto again = store_->Submit(Job("b", "rtn", "r1"), {});
   EXPECT_THAT(again, FailsWith("REQUEST_ID_REUSED", "spec.recipe"));
   EXPECT_EQ(again.status().code(), absl::StatusCode::kAlreadyExists);
   EXPECT_EQ(FieldOf(again.status()), "spec.recipe");
@@ -106,7 +106,7 @@ TEST_F(JobStoreTest, ManyThreadsWithOneRequestIdMakeOneJob) {
   std::atomic<int> created{0};
   for (int i = 0; i < 8; ++i) {
     threads.emplace_back([&, i] {
-      const auto result = store_->Submit(Job(absl::StrCat("j", i), "gptq", "same"), 0);
+      const auto result = store_->Submit(Job(absl::StrCat("j", i), "gptq", "same"), {});
       if (result.ok() && !result->duplicate) ++created;
     });
   }
@@ -118,8 +118,8 @@ TEST_F(JobStoreTest, ManyThreadsWithOneRequestIdMakeOneJob) {
 
 TEST_F(JobStoreTest, QueueLimitRefusesNewJobsButAnswersDuplicates) {
   Submitted(Job("a", "gptq", "r1"));
-  EXPECT_THAT(store_->Submit(Job("b"), 1), FailsWith("QUOTA_QUEUED_JOBS", "limit is 1"));
-  ASSERT_OK_AND_ASSIGN(const SubmitResult again, store_->Submit(Job("c", "gptq", "r1"), 1));
+  EXPECT_THAT(store_->Submit(Job("b"), {.max_queued = 1}), FailsWith("QUOTA_QUEUED_JOBS", "limit is 1"));
+  ASSERT_OK_AND_ASSIGN(const SubmitResult again, store_->Submit(Job("c", "gptq", "r1"), {.max_queued = 1}));
   EXPECT_TRUE(again.duplicate);
 }
 
@@ -138,7 +138,7 @@ TEST_F(JobStoreTest, ClaimsOldestFirstForTheDevicesOfTheWorker) {
 TEST_F(JobStoreTest, ClaimWaitsForRunAfter) {
   Submitted(Job("a"));
   Claimed();
-  ASSERT_OK(store_->Update("a", [&](JobRecord& record) {
+  ASSERT_OK(store_->Update(DurableStep::kRenew, "a", [&](JobRecord& record) {
     record.job.set_state(QuantJob::QUEUED);
     record.lease_deadline = absl::InfinitePast();
     record.run_after = clock_.Now() + absl::Seconds(5);
@@ -153,12 +153,13 @@ TEST_F(JobStoreTest, ClaimWaitsForRunAfter) {
 
 TEST_F(JobStoreTest, IllegalTransitionsAndRefusalsWriteNothing) {
   Submitted(Job("a"));
-  const auto illegal = store_->Update("a", [](JobRecord& record) {
+  const auto illegal = store_->Update(DurableStep::kRenew, "a", [](JobRecord& record) {
     record.job.set_state(QuantJob::SUCCEEDED);
     return absl::OkStatus();
   });
   EXPECT_THAT(illegal, FailsWith("ILLEGAL_TRANSITION", "QUEUED to SUCCEEDED"));
-  EXPECT_THAT(store_->Update("a", [](JobRecord&) { return ReasonError(absl::StatusCode::kAborted, "NO", "no"); }),
+  EXPECT_THAT(store_->Update(DurableStep::kRenew, "a",
+                             [](JobRecord&) { return ReasonError(absl::StatusCode::kAborted, "NO", "no"); }),
               FailsWith("NO", "no"));
   ASSERT_OK_AND_ASSIGN(const JobRecord record, store_->Get("a"));
   EXPECT_EQ(record.job.state(), QuantJob::QUEUED);
@@ -168,8 +169,9 @@ TEST_F(JobStoreTest, IllegalTransitionsAndRefusalsWriteNothing) {
 
 TEST_F(JobStoreTest, TerminalJobsNeverChange) {
   Submitted(Job("a"));
-  ASSERT_OK(store_->Update("a", &EndCancelled));
-  EXPECT_THAT(store_->Update("a", &StartAttempt), FailsWith("ILLEGAL_TRANSITION", "CANCELLED to RUNNING"));
+  ASSERT_OK(store_->Update(DurableStep::kRenew, "a", &EndCancelled));
+  EXPECT_THAT(store_->Update(DurableStep::kRenew, "a", &StartAttempt),
+              FailsWith("ILLEGAL_TRANSITION", "CANCELLED to RUNNING"));
 }
 
 TEST_F(JobStoreTest, ChangesAreReplayedFromAnyRevision) {
@@ -177,12 +179,12 @@ TEST_F(JobStoreTest, ChangesAreReplayedFromAnyRevision) {
   Submitted(Job("other"));
   Claimed();
   for (const char* phase : {"calibrate", "quantize"}) {
-    ASSERT_OK(store_->Update("a", [&](JobRecord& record) {
+    ASSERT_OK(store_->Update(DurableStep::kRenew, "a", [&](JobRecord& record) {
       record.job.mutable_progress()->set_phase(phase);
       return absl::OkStatus();
     }));
   }
-  ASSERT_OK(store_->Update("a", [](JobRecord& record) {
+  ASSERT_OK(store_->Update(DurableStep::kRenew, "a", [](JobRecord& record) {
     record.job.mutable_progress()->set_fraction(0.5);
     return absl::OkStatus();
   }));
@@ -203,7 +205,7 @@ TEST_F(JobStoreTest, ChangesAreReplayedFromAnyRevision) {
 
 TEST_F(JobStoreTest, ListsNewestFirstWithEveryRestriction) {
   for (int i = 0; i < 6; ++i) Submitted(Job(absl::StrCat("j", i), i % 2 == 0 ? "gptq" : "rtn"));
-  ASSERT_OK(store_->Update("j4", &EndCancelled));
+  ASSERT_OK(store_->Update(DurableStep::kRenew, "j4", &EndCancelled));
   ASSERT_OK_AND_ASSIGN(const auto queued, store_->List({.states = {QuantJob::QUEUED}, .presets = {"gptq"}}));
   ASSERT_EQ(queued.size(), 2);
   EXPECT_EQ(queued[0].id, "j2");
@@ -220,7 +222,7 @@ TEST_F(JobStoreTest, ReportsAreStoredWithTheTransition) {
   Claimed();
   v1::QuantReport report;
   report.mutable_size()->set_original_bytes(7);
-  ASSERT_OK(store_->UpdateWithReport("a", report, [](JobRecord& record) {
+  ASSERT_OK(store_->UpdateWithReport(DurableStep::kPublish, "a", report, [](JobRecord& record) {
     record.job.set_state(QuantJob::SUCCEEDED);
     record.job.mutable_artifact()->set_digest("d");
     record.lease_deadline = absl::InfinitePast();
@@ -233,7 +235,7 @@ TEST_F(JobStoreTest, ReportsAreStoredWithTheTransition) {
 }
 
 TEST_F(JobStoreTest, UnknownJobsAreNotFound) {
-  EXPECT_THAT(store_->Get("nope"), FailsWith("JOB_NOT_FOUND", "tenants/default/jobs/nope"));
+  EXPECT_THAT(store_->Get("nope"), FailsWith("JOB_NOT_FOUND", "'nope'"));
   EXPECT_THAT(store_->ChangesAfter("nope", 0), FailsWith("JOB_NOT_FOUND", "nope"));
   ASSERT_OK_AND_ASSIGN(const auto report, store_->Report("nope"));
   EXPECT_FALSE(report.has_value());

@@ -58,7 +58,7 @@ TEST_F(SchedulerTest, JobClaimedByACallThatWasGivenUpReachesTheNextCallAtOnce) {
     job.id = "a";
     job.spec.mutable_recipe()->set_preset("gptq");
     job.create_time = clock_.Now();
-    EXPECT_OK(store_->Submit(job, 0));
+    EXPECT_OK(store_->Submit(job, {}));
   };
   std::thread first([&] {
     clock.thread = std::this_thread::get_id();

@@ -3,7 +3,7 @@
 #include "absl/strings/str_cat.h"
 #include "core/base/file_system.h"
 #include "core/base/sha256.h"
-#include "server/store/sqlite_job_store.h"
+#include "server/store/sqlite_database.h"
 #include "tests/testing/status_matchers.h"
 
 namespace quantd {

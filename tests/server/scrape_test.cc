@@ -35,9 +35,9 @@ class ScrapeTest : public DaemonTest {
   int64_t JobsInDatabase(const std::string& where) {
     auto connection = SqliteConnection::Open(config_.data_dir + "/quantd.db", /*read_only=*/true);
     EXPECT_OK(connection);
-    Statement query = (*connection)->PrepareOnce(absl::StrCat("SELECT COUNT(*) FROM jobs WHERE ", where));
-    EXPECT_OK(query.Step());
-    return query.Int(0);
+    const auto query = (*connection)->PrepareOnce(absl::StrCat("SELECT COUNT(*) FROM jobs WHERE ", where));
+    EXPECT_OK(query->Step());
+    return query->Int(0);
   }
   void ExpectTheTruth() {
     const auto all = Scrape();
@@ -69,7 +69,7 @@ TEST_F(ScrapeTest, SubmittedIsQueuedPlusRunningPlusTerminalAtEveryStep) {
   End(TakeJob(), v1::FinishedJob::OUTCOME_FAILED);
   ExpectTheTruth();
   const v1::Assignment cancelled = TakeJob();
-  ASSERT_OK(Cancel(JobName(cancelled.job())));
+  ASSERT_OK(Cancel(JobName(kDefaultTenant, cancelled.job())));
   ExpectTheTruth();
   End(cancelled, v1::FinishedJob::OUTCOME_CANCELLED);
   ExpectTheTruth();

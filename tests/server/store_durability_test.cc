@@ -9,7 +9,7 @@
 #include "core/base/file_system.h"
 #include "server/scheduler/transitions.h"
 #include "server/store/sqlite_connection.h"
-#include "server/store/sqlite_job_store.h"
+#include "server/store/sqlite_database.h"
 #include "tests/server/daemon_fixture.h"
 #include "tests/testing/status_matchers.h"
 
@@ -37,8 +37,8 @@ NewJob NumberedJob(int number) {
     return StartAttempt(record, {.worker = "w", .incarnation = "i"}, clock.Now(), absl::Seconds(15));
   };
   for (int number = 0;; ++number) {
-    if (!(*store)->Submit(NumberedJob(number), 0).ok()) _exit(2);
-    if (number % 2 == 0 && !(*store)->Update(absl::StrCat("j", number), start).ok()) _exit(3);
+    if (!(*store)->Submit(NumberedJob(number), {}).ok()) _exit(2);
+    if (number % 2 == 0 && !(*store)->Update(DurableStep::kClaim, absl::StrCat("j", number), start).ok()) _exit(3);
     if (write(acknowledged, &number, sizeof number) != sizeof number) _exit(4);
   }
 }
@@ -79,7 +79,7 @@ TEST(StoreDurability, KilledDaemonLosesNothingThatItAcknowledged) {
       ASSERT_OK_AND_ASSIGN(const JobRecord record, store->Get(absl::StrCat("j", number)));
       EXPECT_EQ(record.job.state(), number % 2 == 0 ? QuantJob::RUNNING : QuantJob::QUEUED);
       EXPECT_EQ(record.fence, number % 2 == 0 ? 1 : 0);
-      ASSERT_OK_AND_ASSIGN(const SubmitResult again, store->Submit(NumberedJob(number), 0));
+      ASSERT_OK_AND_ASSIGN(const SubmitResult again, store->Submit(NumberedJob(number), {}));
       EXPECT_TRUE(again.duplicate) << "a retry of " << number << " finds its job";
     }
     ASSERT_OK_AND_ASSIGN(const auto all, store->List({.limit = 10'000}));
@@ -139,7 +139,7 @@ TEST_F(StartTest, NewerDataDirectoryIsRefusedAndLeftAlone) {
   ASSERT_OK(connection->Execute("PRAGMA user_version = 99"));
   EXPECT_THAT(StartSecond(), FailsWith("DATA_DIRECTORY_TOO_NEW", "schema 99"));
   EXPECT_THAT(StartSecond(), FailsWith("DATA_DIRECTORY_TOO_NEW", config_.data_dir));
-  ASSERT_OK(connection->Execute("PRAGMA user_version = 1"));
+  ASSERT_OK(connection->Execute("PRAGMA user_version = 2"));
   connection.reset();
   Start();
   EXPECT_OK(Get(name)) << "nothing was touched";
