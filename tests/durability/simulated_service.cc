@@ -9,7 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "core/base/sha256.h"
 #include "server/store/sqlite_connection.h"
-#include "server/store/sqlite_job_store.h"
+#include "server/store/sqlite_database.h"
 #include "tests/testing/status_matchers.h"
 
 namespace quantd {
@@ -214,15 +214,15 @@ void SimulatedService::ExpectDatabaseSound() {
   ASSERT_OK_AND_ASSIGN(const auto connection,
                        SqliteConnection::Open(JoinPath(disk_.root(), "quantd.db"), /*read_only=*/true));
   for (const char* check : {"PRAGMA integrity_check", "PRAGMA foreign_key_check"}) {
-    Statement query = connection->PrepareOnce(check);
-    ASSERT_OK_AND_ASSIGN(const bool row, query.Step());
-    EXPECT_TRUE(!row || query.Bytes(0) == "ok") << check << ": " << query.Bytes(0);
+    const auto query = connection->PrepareOnce(check);
+    ASSERT_OK_AND_ASSIGN(const bool row, query->Step());
+    EXPECT_TRUE(!row || query->Bytes(0) == "ok") << check << ": " << query->Bytes(0);
   }
 }
 
 void SimulatedService::ExpectJob(const std::string& request_id, const std::string& id) {
   const NewJob again = JobOfRequest(request_id, "another", clock_.Now());
-  ASSERT_OK_AND_ASSIGN(const auto found, store_->FindRequest(request_id, again.spec));
+  ASSERT_OK_AND_ASSIGN(const auto found, store_->FindRequest(kDefaultTenant, request_id, again.spec));
   ASSERT_TRUE(found.has_value()) << id << " was accepted and is gone";
   EXPECT_EQ(found->id, id);
 }
