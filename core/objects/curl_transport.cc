@@ -156,13 +156,16 @@ class CurlTransport : public HttpTransport {
 
   void SetLimits(CURL* handle, const HttpRequest& request) const {
     const auto moved = static_cast<int64_t>(request.body.size() + request.max_answer_bytes);
-    const absl::Duration limit = options_.request_timeout + absl::Seconds(moved / kSlowestBytesPerSecond);
+    const bool patient = request.patience > absl::ZeroDuration();
+    const absl::Duration least = patient ? request.patience : options_.request_timeout;
+    const absl::Duration limit = least + absl::Seconds(moved / kSlowestBytesPerSecond);
     curl_easy_setopt(handle, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(handle, CURLOPT_CONNECTTIMEOUT_MS,
                      static_cast<long>(absl::ToInt64Milliseconds(options_.connect_timeout)));
     curl_easy_setopt(handle, CURLOPT_TIMEOUT_MS, static_cast<long>(absl::ToInt64Milliseconds(limit)));
     curl_easy_setopt(handle, CURLOPT_LOW_SPEED_LIMIT, kStallBytesPerSecond);
-    curl_easy_setopt(handle, CURLOPT_LOW_SPEED_TIME, static_cast<long>(absl::ToInt64Seconds(options_.stall_timeout)));
+    if (!patient)
+      curl_easy_setopt(handle, CURLOPT_LOW_SPEED_TIME, static_cast<long>(absl::ToInt64Seconds(options_.stall_timeout)));
     if (!options_.ca_file.empty()) curl_easy_setopt(handle, CURLOPT_CAINFO, options_.ca_file.c_str());
   }
 

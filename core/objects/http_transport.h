@@ -20,6 +20,8 @@ struct HttpRequest {
   std::map<std::string, std::string> headers = {};
   absl::string_view body = {};
   size_t max_answer_bytes = 1 << 20;
+  // For answers that take the store long, during which nothing may move: instead of the limits of TransportOptions.
+  absl::Duration patience = absl::ZeroDuration();
   std::function<bool()> stop_requested = {};  // asked about once a second, and whenever bytes move
 };
 

@@ -4,6 +4,7 @@
 #include <iterator>
 #include <utility>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
@@ -63,7 +64,8 @@ struct StoreError {
 };
 
 std::optional<StoreError> ErrorInBody(absl::string_view body) {
-  if (!absl::StrContains(body.substr(0, 512), "<Error")) return std::nullopt;
+  // Stores send blanks while they work on a long call.
+  if (!absl::StrContains(absl::StripLeadingAsciiWhitespace(body).substr(0, 512), "<Error")) return std::nullopt;
   const absl::StatusOr<XmlElement> root = ParseXml(body);
   if (!root.ok() || root->name != "Error") return std::nullopt;
   return StoreError{root->TextOf("Code"), root->TextOf("Message")};
@@ -137,6 +139,11 @@ absl::StatusOr<ListPage> ParseListPage(absl::string_view body) {
     if (element.name != "Contents") continue;
     ASSIGN_OR_RETURN(ObjectInfo info, InfoFromXml(element, encoded));
     page.objects.push_back(std::move(info));
+  }
+  for (const XmlElement& element : root.children) {
+    if (element.name != "CommonPrefixes") continue;
+    const std::string folder = element.TextOf("Prefix");
+    page.folders.push_back(encoded ? DecodePercent(folder) : folder);
   }
   if (root.TextOf("IsTruncated") != "true") return page;
   page.continuation = root.TextOf("NextContinuationToken");

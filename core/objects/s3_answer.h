@@ -46,7 +46,9 @@ absl::StatusOr<ObjectInfo> InfoFromHeaders(const HttpAnswer& answer, absl::strin
 
 struct ListPage {
   std::vector<ObjectInfo> objects;
-  std::string continuation;  // empty: this was the last page
+  std::vector<std::string> folders = {};  // beginnings of keys up to the delimiter, where one was given
+  absl::Time server_time = {};            // InfinitePast when the store does not say
+  std::string continuation = {};          // empty: this was the last page
 };
 absl::StatusOr<ListPage> ParseListPage(absl::string_view body);
 

@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/strip.h"
 #include "core/base/logging.h"
 #include "core/base/sha256.h"
 #include "core/base/status.h"
@@ -16,7 +17,8 @@
 namespace quantd {
 namespace {
 
-constexpr size_t kMaxListBytes = 8 << 20;  // 1000 keys of 1 KiB, percent-encoded, and their etags
+constexpr absl::Duration kLongPatience = absl::Minutes(10);  // the store moves up to copy_part_bytes meanwhile
+constexpr size_t kMaxListBytes = 8 << 20;                    // 1000 keys of 1 KiB, percent-encoded, and their etags
 
 double RandomFraction() {
   thread_local std::mt19937_64 generator(std::random_device{}());
@@ -75,6 +77,7 @@ absl::StatusOr<HttpRequest> S3Client::Signed(const Call& call, const std::string
   request.headers.insert(call.headers.begin(), call.headers.end());
   request.body = call.body;
   request.max_answer_bytes = call.max_answer_bytes;
+  request.patience = call.patience;
   request.stop_requested = call.stop;
   return request;
 }
@@ -150,8 +153,38 @@ absl::StatusOr<ListPage> S3Client::ListSome(const S3Location& prefix, const std:
   Call call = {.method = "GET", .object = {prefix.bucket, ""}, .max_answer_bytes = kMaxListBytes, .stop = stop};
   call.query = {{"list-type", "2"}, {"encoding-type", "url"}, {"prefix", prefix.key}};
   if (!continuation.empty()) call.query["continuation-token"] = continuation;
+  return ListPageOf(call);
+}
+
+absl::StatusOr<ListPage> S3Client::ListPageOf(const Call& call) {
   ASSIGN_OR_RETURN(const HttpAnswer answer, Perform(call));
-  return ParseListPage(answer.body);
+  ASSIGN_OR_RETURN(ListPage page, ParseListPage(answer.body));
+  page.server_time = ServerTime(answer).value_or(absl::InfinitePast());
+  return page;
+}
+
+absl::StatusOr<std::vector<std::string>> S3Client::ListFolders(const S3Location& prefix, const StopRequested& stop) {
+  Call call = {.method = "GET", .object = {prefix.bucket, ""}, .max_answer_bytes = kMaxListBytes, .stop = stop};
+  call.query = {{"list-type", "2"}, {"encoding-type", "url"}, {"prefix", prefix.key}, {"delimiter", "/"}};
+  std::vector<std::string> names;
+  while (true) {
+    ASSIGN_OR_RETURN(const ListPage page, ListPageOf(call));
+    for (const std::string& folder : page.folders) {
+      absl::string_view name = absl::StripSuffix(folder, "/");
+      if (absl::ConsumePrefix(&name, prefix.key)) names.emplace_back(name);
+    }
+    if (page.continuation.empty() || page.continuation == call.query["continuation-token"]) return names;
+    call.query["continuation-token"] = page.continuation;
+  }
+}
+
+absl::Status S3Client::Copy(const S3Location& from, const S3Location& to, int64_t size_bytes,
+                            const StopRequested& stop) {
+  if (size_bytes > options_.copy_part_bytes) return CopyInParts(from, to, size_bytes, stop);
+  Call call = {.method = "PUT", .object = to, .patience = kLongPatience, .stop = stop};
+  call.headers["x-amz-copy-source"] = EncodePath(absl::StrCat("/", from.bucket, "/", from.key));
+  RETURN_IF_ERROR(Perform(call).status());
+  return CheckSize(to, size_bytes, stop);
 }
 
 absl::StatusOr<std::vector<ObjectInfo>> S3Client::List(const S3Location& prefix, size_t limit,

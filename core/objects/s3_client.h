@@ -47,6 +47,8 @@ struct S3Options {
   // Files from this size on are sent in parts; no part but the last may have less than 5 MiB.
   int64_t multipart_threshold_bytes = int64_t{64} << 20;
   int64_t part_bytes = int64_t{16} << 20;
+  // Larger objects are copied in parts; stores copy at most 5 GiB at once, and not all of them copy parts.
+  int64_t copy_part_bytes = int64_t{4} << 30;
 };
 
 enum class PutCondition {
@@ -86,9 +88,14 @@ class S3Client {
 
   // Every object whose key begins with `prefix.key`, sorted; RESOURCE_EXHAUSTED OBJECT_LIST_TOO_LONG beyond `limit`.
   absl::StatusOr<std::vector<ObjectInfo>> List(const S3Location& prefix, size_t limit, const StopRequested& stop = {});
+  // The names between `prefix.key`, which ends with '/', and the next '/'.
+  absl::StatusOr<std::vector<std::string>> ListFolders(const S3Location& prefix, const StopRequested& stop = {});
   // A page of at most 1000; `continuation` of the page before, or "".
   absl::StatusOr<ListPage> ListSome(const S3Location& prefix, const std::string& continuation,
                                     const StopRequested& stop = {});
+
+  // Within the store; its bytes do not come here. Replaces what was there. DATA_LOSS OBJECT_SIZE_WRONG as above.
+  absl::Status Copy(const S3Location& from, const S3Location& to, int64_t size_bytes, const StopRequested& stop = {});
 
   // Absent is OK.
   absl::Status Delete(const S3Location& object, const StopRequested& stop = {});
@@ -101,16 +108,35 @@ class S3Client {
     std::map<std::string, std::string> headers = {};  // lower-case names
     absl::string_view body = {};
     size_t max_answer_bytes = 64 << 10;
+    absl::Duration patience = absl::ZeroDuration();  // of HttpRequest
     StopRequested stop = {};
   };
   absl::StatusOr<HttpAnswer> Perform(const Call& call);
   absl::StatusOr<HttpRequest> Signed(const Call& call, const std::string& body_sha256);
 
+  absl::StatusOr<ListPage> ListPageOf(const Call& call);
+
+  struct PartsOf {  // an object that is made of parts
+    S3Location object;
+    int64_t size_bytes = 0;
+    int64_t part_bytes = 0;
+    PutCondition condition = PutCondition::kAlways;
+    StopRequested stop = {};
+  };
+  struct Part {
+    int64_t number = 0;
+    int64_t offset = 0;
+    int64_t size = 0;
+  };
+  // Fills in what makes the part, beside its number: sends it, and gives its etag.
+  using SendPart = std::function<absl::StatusOr<std::string>(Call call, const Part& part)>;
+  absl::Status MakeOfParts(const PartsOf& whole, const SendPart& send);
+  absl::StatusOr<std::string> BeginParts(const S3Location& object, const StopRequested& stop);
+  // The parts as the completing call lists them.
+  absl::StatusOr<std::string> SendParts(const PartsOf& whole, const std::string& upload_id, const SendPart& send);
   absl::Status PutInParts(const S3Location& object, const RandomAccessFile& file, PutCondition condition,
                           const StopRequested& stop);
-  absl::StatusOr<std::string> BeginParts(const S3Location& object, const StopRequested& stop);
-  absl::StatusOr<std::string> SendParts(const S3Location& object, const std::string& upload_id,
-                                        const RandomAccessFile& file, const StopRequested& stop);
+  absl::Status CopyInParts(const S3Location& from, const S3Location& to, int64_t size_bytes, const StopRequested& stop);
   absl::Status CompleteParts(const Call& call, int64_t size_bytes);
   void AbortParts(const S3Location& object, const std::string& upload_id);
   absl::Status CheckSize(const S3Location& object, int64_t size_bytes, const StopRequested& stop);

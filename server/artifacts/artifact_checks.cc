@@ -59,6 +59,22 @@ absl::Status CheckArtifactFile(const v1::ArtifactFile& file) {
   return absl::OkStatus();
 }
 
+absl::Status CheckArtifactManifest(const v1::Artifact& artifact) {
+  for (const v1::ArtifactFile& file : artifact.files()) RETURN_IF_ERROR(CheckArtifactFile(file));
+  for (const v1::ArtifactFile& file : artifact.files()) {
+    if (file.path() == "manifest.json" && file.sha256() == artifact.digest()) return absl::OkStatus();
+  }
+  return InvalidInput("ARTIFACT_MANIFEST_MISSING",
+                      absl::StrFormat("the artifact has no manifest.json with SHA-256 '%s'", artifact.digest()));
+}
+
+absl::Status ArtifactIncomplete(const v1::ArtifactFile& file) {
+  return ReasonError(absl::StatusCode::kFailedPrecondition, "ARTIFACT_INCOMPLETE",
+                     absl::StrFormat("%s (%d bytes, SHA-256 %s) was not uploaded; submit the job again, with workers "
+                                     "of the server's release",
+                                     file.path(), file.size_bytes(), file.sha256()));
+}
+
 absl::Status CheckCheckpoint(const v1::Checkpoint& checkpoint) {
   const auto malformed = [](absl::string_view why) {
     return WithField(InvalidInput("CHECKPOINT_MALFORMED", why), "checkpoint");

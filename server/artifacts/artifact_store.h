@@ -35,6 +35,10 @@ absl::Status CheckArtifactPath(absl::string_view path);
 // The path, a size >= 0 and 64 lower-case hex digits: ARTIFACT_PATH_INVALID, ARTIFACT_SIZE_INVALID,
 // ARTIFACT_DIGEST_INVALID.
 absl::Status CheckArtifactFile(const v1::ArtifactFile& file);
+// Good files, manifest.json with the artifact's digest among them: ARTIFACT_MANIFEST_MISSING otherwise.
+absl::Status CheckArtifactManifest(const v1::Artifact& artifact);
+// FAILED_PRECONDITION ARTIFACT_INCOMPLETE, for a file that was announced and is nowhere.
+absl::Status ArtifactIncomplete(const v1::ArtifactFile& file);
 // Good files, each path once, at most 10,000, checkpoint.json among them, the whole message at most 2 MiB:
 // CHECKPOINT_MALFORMED otherwise.
 absl::Status CheckCheckpoint(const v1::Checkpoint& checkpoint);

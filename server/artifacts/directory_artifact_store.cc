@@ -73,7 +73,7 @@ class DirectoryArtifactStore : public ArtifactStore {
   }
 
   absl::Status Publish(const StagingKey& key, const v1::Artifact& artifact) override {
-    RETURN_IF_ERROR(CheckManifest(artifact));
+    RETURN_IF_ERROR(CheckArtifactManifest(artifact));
     // Before the first is moved: of an artifact that lacks a file none is published.
     for (const v1::ArtifactFile& file : artifact.files()) RETURN_IF_ERROR(FindFile(key, file).status());
     for (const v1::ArtifactFile& file : artifact.files()) {
@@ -185,15 +185,6 @@ class DirectoryArtifactStore : public ArtifactStore {
                         file.path(), file.size_bytes() - offset, directory_, free_bytes));
   }
 
-  static absl::Status CheckManifest(const v1::Artifact& artifact) {
-    for (const v1::ArtifactFile& file : artifact.files()) RETURN_IF_ERROR(CheckArtifactFile(file));
-    for (const v1::ArtifactFile& file : artifact.files()) {
-      if (file.path() == "manifest.json" && file.sha256() == artifact.digest()) return absl::OkStatus();
-    }
-    return InvalidInput("ARTIFACT_MANIFEST_MISSING",
-                        absl::StrFormat("the artifact has no manifest.json with SHA-256 '%s'", artifact.digest()));
-  }
-
   // Where the file is now: published or staged.
   absl::StatusOr<std::string> FindFile(const StagingKey& key, const v1::ArtifactFile& file) {
     const std::string published = PublishedPath(file.sha256());
@@ -202,10 +193,7 @@ class DirectoryArtifactStore : public ArtifactStore {
     if (size_bytes.ok() && *size_bytes == static_cast<uint64_t>(file.size_bytes())) return there;
     // A disk that cannot be read now may be readable at the next try.
     if (!size_bytes.ok() && ReasonOf(size_bytes.status()) != "FILE_NOT_FOUND") return size_bytes.status();
-    return ReasonError(absl::StatusCode::kFailedPrecondition, "ARTIFACT_INCOMPLETE",
-                       absl::StrFormat("%s (%d bytes, SHA-256 %s) was not uploaded; submit the job again, with workers "
-                                       "of the server's release",
-                                       file.path(), file.size_bytes(), file.sha256()));
+    return ArtifactIncomplete(file);
   }
 
   absl::Status PublishFile(const StagingKey& key, const v1::ArtifactFile& file) {

@@ -1,4 +1,4 @@
-// The directory of artifacts: staged by job and fence, resumable, published whole.
+// Stores of artifacts, each of them: staged by job and fence, resumable, published whole.
 #include "server/artifacts/artifact_store.h"
 
 #include <gtest/gtest.h>
@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "core/base/sha256.h"
 #include "tests/server/scheduler_fixture.h"
+#include "tests/server/store_kinds.h"
 #include "tests/testing/faulty_file_system.h"
 #include "tests/testing/status_matchers.h"
 
@@ -22,11 +23,14 @@ v1::ArtifactFile Described(const std::string& path, const std::string& bytes) {
   return file;
 }
 
-class ArtifactStoreTest : public testing::Test {
+class ArtifactStoreTest : public testing::TestWithParam<StoreKind> {
  protected:
-  void SetUp() override { Reopen(); }
+  void SetUp() override {
+    if (!place_.obstacle().empty()) GTEST_SKIP() << place_.obstacle();
+    Reopen();
+  }
   void Reopen() {
-    auto store = OpenDirectoryArtifactStore(files_, directory_);
+    auto store = place_.Open();
     ASSERT_OK(store);
     store_ = *std::move(store);
   }
@@ -48,19 +52,17 @@ class ArtifactStoreTest : public testing::Test {
     EXPECT_OK((*file)->Read(0, absl::MakeSpan(bytes)));
     return bytes;
   }
-  std::vector<std::string> Staged(const std::string& folder) {
-    const auto names = files_.ListDirectory(directory_ + "/staging" + folder);
-    return names.ok() ? *names : std::vector<std::string>();
-  }
+  std::vector<std::string> Staged(const std::string& folder) { return place_.Staged(folder); }
 
   const std::string directory_ = MakeTempDir();
   FaultyFileSystem files_{RealFileSystem()};
+  StorePlace place_{GetParam(), files_, directory_};
   std::unique_ptr<ArtifactStore> store_;
   const std::string bytes_ = "0123456789";
   const v1::ArtifactFile file_ = Described("exports/gptq/model.safetensors", bytes_);
 };
 
-TEST_F(ArtifactStoreTest, EveryAttemptHasItsOwnStaging) {
+TEST_P(ArtifactStoreTest, EveryAttemptHasItsOwnStaging) {
   ASSERT_OK(Send({"a", 1}, file_, bytes_, 0));
   ASSERT_OK(Send({"a", 2}, file_, "0123", 0));
   EXPECT_EQ(Offset({"a", 1}, file_.path()), 10);
@@ -74,7 +76,7 @@ TEST_F(ArtifactStoreTest, EveryAttemptHasItsOwnStaging) {
   EXPECT_OK(store_->DropStaging({"a", 1})) << "what is gone need not be dropped";
 }
 
-TEST_F(ArtifactStoreTest, UploadsResumeWhereverTheyBroke) {
+TEST_P(ArtifactStoreTest, UploadsResumeWhereverTheyBroke) {
   for (size_t cut = 0; cut <= bytes_.size(); ++cut) {
     const StagingKey key = {"a", static_cast<int64_t>(cut) + 1};
     ASSERT_OK(Send(key, file_, bytes_.substr(0, cut), 0));
@@ -86,7 +88,7 @@ TEST_F(ArtifactStoreTest, UploadsResumeWhereverTheyBroke) {
   }
 }
 
-TEST_F(ArtifactStoreTest, OtherOffsetsAreRefused) {
+TEST_P(ArtifactStoreTest, OtherOffsetsAreRefused) {
   ASSERT_OK(Send(kAttempt, file_, "0123", 0));
   for (const int64_t offset : {int64_t{-1}, int64_t{3}, int64_t{5}, int64_t{10}, INT64_MAX, INT64_MIN}) {
     const auto upload = store_->BeginUpload(kAttempt, file_, offset);
@@ -96,7 +98,7 @@ TEST_F(ArtifactStoreTest, OtherOffsetsAreRefused) {
   EXPECT_OK(Send(kAttempt, file_, bytes_, 0)) << "0 begins again";
 }
 
-TEST_F(ArtifactStoreTest, CompleteFileThatWasBegunAgainCanBeContinuedEitherWay) {
+TEST_P(ArtifactStoreTest, CompleteFileThatWasBegunAgainCanBeContinuedEitherWay) {
   for (const int64_t fence : {1, 2}) {
     const StagingKey key = {"a", fence};
     ASSERT_OK(Send(key, file_, bytes_, 0));
@@ -106,7 +108,7 @@ TEST_F(ArtifactStoreTest, CompleteFileThatWasBegunAgainCanBeContinuedEitherWay) 
   }
 }
 
-TEST_F(ArtifactStoreTest, WrongDigestIsRefusedAndForgotten) {
+TEST_P(ArtifactStoreTest, WrongDigestIsRefusedAndForgotten) {
   const absl::Status status = Send(kAttempt, file_, "012345678X", 0);
   EXPECT_EQ(status.code(), absl::StatusCode::kDataLoss);
   EXPECT_THAT(status, FailsWith("DIGEST_MISMATCH", file_.sha256()));
@@ -116,12 +118,12 @@ TEST_F(ArtifactStoreTest, WrongDigestIsRefusedAndForgotten) {
       << "the beginning was sent by another stream";
 }
 
-TEST_F(ArtifactStoreTest, MoreBytesThanAnnouncedAreRefused) {
+TEST_P(ArtifactStoreTest, MoreBytesThanAnnouncedAreRefused) {
   EXPECT_THAT(Send(kAttempt, file_, "0123456789X", 0), FailsWith("UPLOAD_TOO_LONG", "announced 10"));
   EXPECT_EQ(Offset(kAttempt, file_.path()), 0);
 }
 
-TEST_F(ArtifactStoreTest, OneStreamAFileAtATime) {
+TEST_P(ArtifactStoreTest, OneStreamAFileAtATime) {
   ASSERT_OK_AND_ASSIGN(auto first, store_->BeginUpload(kAttempt, file_, 0));
   EXPECT_THAT(store_->BeginUpload(kAttempt, file_, 0), FailsWith("UPLOAD_IN_PROGRESS", "retry"));
   EXPECT_OK(store_->BeginUpload({"a", 2}, file_, 0)) << "another attempt";
@@ -129,7 +131,7 @@ TEST_F(ArtifactStoreTest, OneStreamAFileAtATime) {
   EXPECT_OK(store_->BeginUpload(kAttempt, file_, 0));
 }
 
-TEST_F(ArtifactStoreTest, FilesThatCannotBeAreRefused) {
+TEST_P(ArtifactStoreTest, FilesThatCannotBeAreRefused) {
   struct Row {
     const char* reason;
     const char* field;
@@ -164,14 +166,14 @@ TEST_F(ArtifactStoreTest, FilesThatCannotBeAreRefused) {
   EXPECT_THAT(store_->UploadOffset(kAttempt, "../x"), FailsWith("ARTIFACT_PATH_INVALID", "../x"));
 }
 
-TEST_F(ArtifactStoreTest, FileThatWouldNotFitIsRefusedBeforeItsFirstByte) {
+TEST_P(ArtifactStoreTest, FileThatWouldNotFitIsRefusedBeforeItsFirstByte) {
   files_.SetFreeBytes(9);
   EXPECT_THAT(store_->BeginUpload(kAttempt, file_, 0), FailsWith("DISK_FULL", "has 9 free"));
   files_.SetFreeBytes(10);
   EXPECT_OK(store_->BeginUpload(kAttempt, file_, 0));
 }
 
-TEST_F(ArtifactStoreTest, OnlyCompleteArtifactsArePublished) {
+TEST_P(ArtifactStoreTest, OnlyCompleteArtifactsArePublished) {
   const SmallArtifact small;
   EXPECT_THAT(store_->Publish(kAttempt, small.artifact), FailsWith("ARTIFACT_INCOMPLETE", "model.safetensors"));
   ASSERT_OK(Send(kAttempt, small.artifact.files(1), small.contents[1], 0));
@@ -192,14 +194,14 @@ TEST_F(ArtifactStoreTest, OnlyCompleteArtifactsArePublished) {
   for (int i = 0; i < 2; ++i) EXPECT_EQ(Published(small.artifact.files(i).sha256()), small.contents[i]);
 }
 
-TEST_F(ArtifactStoreTest, NamesThatAreNoDigestsOpenNothing) {
+TEST_P(ArtifactStoreTest, NamesThatAreNoDigestsOpenNothing) {
   for (const std::string& name : {std::string(), std::string("../../quantd.db"), std::string(64, '.'),
                                   "../" + std::string(61, 'a'), std::string(64, 'a')}) {
     EXPECT_EQ(Published(name), "ARTIFACT_FILE_NOT_FOUND") << name;
   }
 }
 
-TEST_F(ArtifactStoreTest, LeftoversOfEndedAttemptsAreSwept) {
+TEST_P(ArtifactStoreTest, LeftoversOfEndedAttemptsAreSwept) {
   for (const StagingKey& key : {StagingKey{"a", 1}, {"a", 2}, {"b", 1}, {"c", 7}}) {
     ASSERT_OK(Send(key, file_, "0123", 0));
   }
@@ -210,6 +212,9 @@ TEST_F(ArtifactStoreTest, LeftoversOfEndedAttemptsAreSwept) {
   EXPECT_THAT(Staged("/c"), testing::IsEmpty());
   EXPECT_EQ(Offset({"a", 2}, file_.path()), 4) << "what a live attempt has sent is kept";
 }
+
+INSTANTIATE_TEST_SUITE_P(Stores, ArtifactStoreTest,
+                         testing::Values(StoreKind::kDirectory, StoreKind::kMemoryS3, StoreKind::kMoto), KindName);
 
 }  // namespace
 }  // namespace quantd

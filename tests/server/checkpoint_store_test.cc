@@ -1,4 +1,4 @@
-// Files of checkpoints in the directory of artifacts: taken whole, once per content, and never lost to a crash in
+// Files of checkpoints in each store of artifacts: taken whole, once per content, and never lost to a crash in
 // between.
 #include <gtest/gtest.h>
 
@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "core/base/sha256.h"
 #include "server/artifacts/artifact_store.h"
+#include "tests/server/store_kinds.h"
 #include "tests/testing/faulty_file_system.h"
 #include "tests/testing/status_matchers.h"
 #include "tests/testing/test_paths.h"
@@ -30,11 +31,15 @@ v1::Checkpoint Describe(const Files& files) {
   return checkpoint;
 }
 
-class CheckpointStoreTest : public testing::Test {
+class CheckpointStore : public testing::Test {
  protected:
-  void SetUp() override { Reopen(); }
+  explicit CheckpointStore(StoreKind kind = StoreKind::kDirectory) : place_(kind, files_, directory_) {}
+  void SetUp() override {
+    if (!place_.obstacle().empty()) GTEST_SKIP() << place_.obstacle();
+    Reopen();
+  }
   void Reopen() {
-    auto store = OpenDirectoryArtifactStore(files_, directory_);
+    auto store = place_.Open();
     ASSERT_OK(store);
     store_ = *std::move(store);
   }
@@ -57,13 +62,21 @@ class CheckpointStoreTest : public testing::Test {
 
   const std::string directory_ = MakeTempDir();
   FaultyFileSystem files_{RealFileSystem()};
+  StorePlace place_;
   std::unique_ptr<ArtifactStore> store_;
   const Files first_ = {{"blocks/0.bin", "zero"}, {"state.bin", "after 0"}, {"checkpoint.json", "{1}"}};
   const Files second_ = {
       {"blocks/0.bin", "zero"}, {"blocks/1.bin", "one"}, {"state.bin", "after 1"}, {"checkpoint.json", "{2}"}};
 };
 
-TEST_F(CheckpointStoreTest, FilesAreTakenAndSurviveTheAttempt) {
+class CheckpointStoreTest : public CheckpointStore, public testing::WithParamInterface<StoreKind> {
+ protected:
+  CheckpointStoreTest() : CheckpointStore(GetParam()) {}
+};
+INSTANTIATE_TEST_SUITE_P(Stores, CheckpointStoreTest,
+                         testing::Values(StoreKind::kDirectory, StoreKind::kMemoryS3, StoreKind::kMoto), KindName);
+
+TEST_P(CheckpointStoreTest, FilesAreTakenAndSurviveTheAttempt) {
   ASSERT_OK(UploadAndCommit(kAttempt, first_));
   ASSERT_OK(store_->DropStaging(kAttempt));
   Reopen();
@@ -73,7 +86,7 @@ TEST_F(CheckpointStoreTest, FilesAreTakenAndSurviveTheAttempt) {
   EXPECT_THAT(jobs, testing::ElementsAre("a"));
 }
 
-TEST_F(CheckpointStoreTest, WhatAnEarlierCheckpointHadIsNotSentAgain) {
+TEST_P(CheckpointStoreTest, WhatAnEarlierCheckpointHadIsNotSentAgain) {
   ASSERT_OK(UploadAndCommit(kAttempt, first_));
   const StagingKey later = {"a", 2};
   ASSERT_OK_AND_ASSIGN(auto missing, store_->CheckpointFilesMissing(later, Describe(second_)));
@@ -89,7 +102,7 @@ TEST_F(CheckpointStoreTest, WhatAnEarlierCheckpointHadIsNotSentAgain) {
   EXPECT_EQ(Stored("a", "zero"), "zero");
 }
 
-TEST_F(CheckpointStoreTest, NothingIsTakenOfAnIncompleteOne) {
+TEST_P(CheckpointStoreTest, NothingIsTakenOfAnIncompleteOne) {
   ASSERT_OK(Upload(kAttempt, "checkpoint.json", "{1}"));
   ASSERT_OK(Upload(kAttempt, "state.bin", "after 0"));
   EXPECT_THAT(store_->CommitCheckpoint(kAttempt, Describe(first_)), FailsWith("CHECKPOINT_INCOMPLETE", "blocks/0.bin"));
@@ -99,7 +112,7 @@ TEST_F(CheckpointStoreTest, NothingIsTakenOfAnIncompleteOne) {
       << "another attempt's uploads do not count";
 }
 
-TEST_F(CheckpointStoreTest, JobsDoNotShareFiles) {
+TEST_P(CheckpointStoreTest, JobsDoNotShareFiles) {
   ASSERT_OK(UploadAndCommit({"a", 1}, first_));
   ASSERT_OK(UploadAndCommit({"b", 1}, first_));
   ASSERT_OK(store_->DropCheckpoint("a"));
@@ -108,7 +121,7 @@ TEST_F(CheckpointStoreTest, JobsDoNotShareFiles) {
   EXPECT_EQ(Stored("b", "zero"), "zero");
 }
 
-TEST_F(CheckpointStoreTest, OneContentUnderTwoNamesIsStoredOnce) {
+TEST_P(CheckpointStoreTest, OneContentUnderTwoNamesIsStoredOnce) {
   ASSERT_OK(UploadAndCommit(kAttempt, {{"checkpoint.json", "{}"}, {"x.bin", "same"}, {"y.bin", "same"}}));
   EXPECT_EQ(Stored("a", "same"), "same");
 }
@@ -132,7 +145,7 @@ constexpr BadCheckpoint kBadCheckpoints[] = {
     {"TooLong", [](v1::Checkpoint& c) { c.set_fingerprint(std::string(3 << 20, 'x')); }, "CHECKPOINT_MALFORMED"},
 };
 
-class BadCheckpointTest : public CheckpointStoreTest, public testing::WithParamInterface<BadCheckpoint> {};
+class BadCheckpointTest : public CheckpointStore, public testing::WithParamInterface<BadCheckpoint> {};
 
 TEST_P(BadCheckpointTest, IsRefused) {
   for (const auto& [path, bytes] : first_) ASSERT_OK(Upload(kAttempt, path, bytes));
@@ -147,7 +160,8 @@ INSTANTIATE_TEST_SUITE_P(All, BadCheckpointTest, testing::ValuesIn(kBadCheckpoin
 
 // Each operation on the disk fails once: the commit fails or works, the earlier checkpoint stays whole, and the next
 // try works.
-TEST_F(CheckpointStoreTest, AFailingDiskNeverHarmsTheCheckpointBefore) {
+using FailingDisk = CheckpointStore;
+TEST_F(FailingDisk, NeverHarmsTheCheckpointBefore) {
   int failures = 0;
   for (int at = 0;; ++at) {
     const std::string job = absl::StrCat("job-", at);

@@ -1,6 +1,7 @@
 #include "tests/testing/memory_s3.h"
 
 #include <cstdio>
+#include <set>
 
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
@@ -99,6 +100,7 @@ ScriptedAnswer MemoryS3::AnswerTruly(const ScriptedRequest& request) {
   const std::lock_guard<std::mutex> lock(mutex_);
   if (Parameter(request.query, "list-type").has_value()) return List(request);
   if (!request.query.empty()) return Multipart(request);
+  if (const std::string source = HeaderOf(request, "x-amz-copy-source"); !source.empty()) return Copy(request, source);
   if (request.method == "PUT") return Write(request, request.body);
   if (request.method == "DELETE") {
     objects_.erase(request.path);
@@ -133,12 +135,22 @@ ScriptedAnswer MemoryS3::Write(const ScriptedRequest& request, const std::string
   return {.headers = {{"etag", Etag(bytes)}}};
 }
 
+ScriptedAnswer MemoryS3::Copy(const ScriptedRequest& request, const std::string& source) {
+  const auto found = objects_.find(source);
+  if (found == objects_.end()) return S3Error(404, "NoSuchKey");
+  ScriptedAnswer answer = Write(request, found->second.bytes);
+  answer.body = "\n<CopyObjectResult></CopyObjectResult>";
+  return answer;
+}
+
 ScriptedAnswer MemoryS3::List(const ScriptedRequest& request) {
   const std::string start = absl::StrCat(request.path, Parameter(request.query, "prefix").value_or(""));
   const std::string after = Parameter(request.query, "continuation-token").value_or("");
   std::string body = "<?xml version=\"1.0\"?><ListBucketResult xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">";
   size_t listed = 0;
   std::string last;
+  const bool by_folder = Parameter(request.query, "delimiter").has_value();
+  std::set<std::string> folders;
   for (auto it = objects_.lower_bound(std::max(start, after + "\x01")); it != objects_.end(); ++it) {
     if (!absl::StartsWith(it->first, start)) break;
     if (listed++ == page_size_) {
@@ -147,10 +159,18 @@ ScriptedAnswer MemoryS3::List(const ScriptedRequest& request) {
       break;
     }
     last = it->first;
+    const size_t slash = it->first.find('/', start.size());
+    if (by_folder && slash != std::string::npos) {
+      folders.insert(it->first.substr(request.path.size(), slash + 1 - request.path.size()));
+      continue;
+    }
     absl::StrAppend(&body, "<Contents><Key>", it->first.substr(request.path.size()), "</Key><Size>",
                     it->second.bytes.size(), "</Size><ETag>", Etag(it->second.bytes), "</ETag><LastModified>",
                     absl::FormatTime("%Y-%m-%dT%H:%M:%SZ", it->second.modified, absl::UTCTimeZone()),
                     "</LastModified></Contents>");
+  }
+  for (const std::string& folder : folders) {
+    absl::StrAppend(&body, "<CommonPrefixes><Prefix>", folder, "</Prefix></CommonPrefixes>");
   }
   return {.body = absl::StrCat(body, "</ListBucketResult>")};
 }
@@ -166,8 +186,17 @@ ScriptedAnswer MemoryS3::Multipart(const ScriptedRequest& request) {
   if (request.method == "PUT") {
     int number = 0;
     if (!absl::SimpleAtoi(Parameter(request.query, "partNumber").value_or(""), &number)) return S3Error(400, "Part");
-    upload->second[number] = request.body;
-    return {.headers = {{"etag", Etag(request.body)}}};
+    std::string bytes = request.body;
+    const auto source = objects_.find(HeaderOf(request, "x-amz-copy-source"));
+    size_t first = 0;
+    size_t last = 0;
+    if (source != objects_.end() &&
+        std::sscanf(HeaderOf(request, "x-amz-copy-source-range").c_str(), "bytes=%zu-%zu", &first, &last) == 2) {
+      bytes = source->second.bytes.substr(first, last - first + 1);
+    }
+    upload->second[number] = bytes;
+    return {.headers = {{"etag", Etag(bytes)}},
+            .body = absl::StrCat("<CopyPartResult><ETag>", Etag(bytes), "</ETag></CopyPartResult>")};
   }
   ScriptedAnswer answer = {.status = 204};
   if (request.method == "POST") {

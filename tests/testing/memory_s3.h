@@ -45,6 +45,7 @@ class MemoryS3 {
   // With mutex_ held:
   ScriptedAnswer Read(const ScriptedRequest& request);
   ScriptedAnswer Write(const ScriptedRequest& request, const std::string& bytes);
+  ScriptedAnswer Copy(const ScriptedRequest& request, const std::string& source);
   ScriptedAnswer List(const ScriptedRequest& request);
   ScriptedAnswer Multipart(const ScriptedRequest& request);
 

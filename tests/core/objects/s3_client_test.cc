@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <set>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -150,6 +151,27 @@ TEST_F(S3ClientTest, ListsGoOnOverPages) {
   }
   EXPECT_THAT(client().List({"bucket", "a/"}, /*limit=*/9), FailsWith("OBJECT_LIST_TOO_LONG", "more than 9"));
   EXPECT_TRUE(client().List({"bucket", "c/"}, 9)->empty());
+}
+
+TEST_F(S3ClientTest, FoldersAreListedOnce) {
+  store_.SetPageSize(2);
+  for (const char* path : {"/bucket/a/x/1", "/bucket/a/x/2", "/bucket/a/y/z/3", "/bucket/a/plain", "/bucket/b/c/4"}) {
+    store_.Put(path, "");
+  }
+  ASSERT_OK_AND_ASSIGN(const auto names, client().ListFolders({"bucket", "a/"}));
+  EXPECT_EQ(std::set<std::string>(names.begin(), names.end()), (std::set<std::string>{"x", "y"}));
+}
+
+TEST_F(S3ClientTest, CopiesOfEverySizeAreWhole) {
+  options_.copy_part_bytes = kPartBytes;
+  for (const size_t size : {0, 1, 1000, 1001, 4000, 12'345}) {
+    store_.Put("/bucket/from", Digits(size));
+    ASSERT_OK(client().Copy({"bucket", "from"}, kObject, static_cast<int64_t>(size))) << size;
+    EXPECT_TRUE(Stored() == Digits(size)) << size;
+  }
+  EXPECT_EQ(store_.open_uploads(), 0u);
+  EXPECT_THAT(client().Copy({"bucket", "from"}, kObject, 999), FailsWith("OBJECT_SIZE_WRONG", "the store has 12345"));
+  EXPECT_THAT(client().Copy({"bucket", "absent"}, kObject, 5), FailsWith("OBJECT_NOT_FOUND", "NoSuchKey"));
 }
 
 struct Outcome {
