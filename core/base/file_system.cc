@@ -144,6 +144,16 @@ class PosixFileSystem : public FileSystem {
     return absl::OkStatus();
   }
 
+  absl::Status LinkOrCopy(const std::string& from, const std::string& to) override {
+    if (Exists(to)) RETURN_IF_ERROR(RemoveFile(to));
+    if (link(from.c_str(), to.c_str()) == 0) return absl::OkStatus();
+    // Another file system, one without links, or too many of them.
+    if (errno != EXDEV && errno != EPERM && errno != EMLINK && errno != ENOTSUP) {
+      return ErrnoError(errno, absl::StrCat("linking ", to, " to ", from));
+    }
+    return FileSystem::LinkOrCopy(from, to);
+  }
+
   absl::Status SyncDirectory(const std::string& path) override {
     ASSIGN_OR_RETURN(const int raw, OpenFile(path, O_RDONLY | O_DIRECTORY));
     Descriptor fd(raw);
@@ -240,6 +250,20 @@ absl::Status UnresolvedName(int error_number, const std::string& action) {
 }
 
 }  // namespace
+
+absl::Status FileSystem::LinkOrCopy(const std::string& from, const std::string& to) {
+  constexpr uint64_t kPieceBytes = 1 << 20;
+  ASSIGN_OR_RETURN(const auto source, OpenForRead(from));
+  ASSIGN_OR_RETURN(const auto copy, OpenForWrite(to));
+  std::string piece;
+  for (uint64_t offset = 0; offset < source->size_bytes(); offset += piece.size()) {
+    piece.resize(std::min(kPieceBytes, source->size_bytes() - offset));
+    RETURN_IF_ERROR(source->Read(offset, absl::MakeSpan(piece)));
+    RETURN_IF_ERROR(copy->Append(piece));
+  }
+  RETURN_IF_ERROR(copy->Sync());
+  return copy->Close();
+}
 
 FileSystem& RealFileSystem() {
   static auto* const files = new PosixFileSystem;

@@ -48,6 +48,9 @@ class FileSystem {
   virtual absl::StatusOr<std::unique_ptr<WritableFile>> OpenForAppend(const std::string& path) = 0;
   virtual absl::Status CreateDirectories(const std::string& path) = 0;
   virtual absl::Status Rename(const std::string& from, const std::string& to) = 0;
+  // A second name for the bytes of a file that will not change; a synced copy where there are no links. An existing
+  // `to` is replaced. The name is durable after SyncDirectory.
+  virtual absl::Status LinkOrCopy(const std::string& from, const std::string& to);
   virtual absl::Status SyncDirectory(const std::string& path) = 0;
   virtual absl::Status RemoveFile(const std::string& path) = 0;
   // Recursive; absent is OK.

@@ -57,6 +57,8 @@ class ActivationStore {
   // Every sequence, one below the other: [tokens(), width]. Row of the first token of `index`: first_row(index).
   MutableMatrixView rows() { return {data_, tokens(), width_, width_}; }
   MatrixView rows() const { return {data_, tokens(), width_, width_}; }
+  absl::Span<float> values() { return {data_, size_bytes_ / sizeof(float)}; }
+  absl::Span<const float> values() const { return {data_, size_bytes_ / sizeof(float)}; }
   int64_t first_row(int64_t index) const { return begin_[index]; }
 
   // The sequence will not be touched soon: when spilled, its pages leave this process's resident memory (values stay).

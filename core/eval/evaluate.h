@@ -16,12 +16,13 @@
 #include <string>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "core/compute/execution_context.h"
-#include "core/eval/activation_store.h"
 #include "core/eval/statistics.h"
 #include "core/model/transformer.h"
+#include "core/tensor/state_tensor.h"
 #include "core/text/corpus.h"
 
 namespace quantd {
@@ -31,6 +32,33 @@ struct EvaluationOptions {
   // Called from the calling thread after each piece of work with the share done, 0..1, never decreasing. A status that
   // is not OK (CANCELLED) stops the evaluation and is returned. May be empty.
   std::function<absl::Status(double fraction)> progress;
+};
+
+// Where a comparison is; everything before is done.
+struct ComparisonPlace {
+  enum class Stage { kOriginal, kQuantized, kScores };
+  Stage stage = Stage::kOriginal;
+  int block = 0;       // of the model of the stage
+  int64_t window = 0;  // of the block, or of the scores
+};
+
+// What is needed to go on from a place. Valid during the call it is passed to.
+struct ComparisonState {
+  ComparisonPlace place;
+  std::vector<StatePart> parts;
+};
+
+// A state of an earlier run with the same models and tokens, read back.
+struct SavedComparison {
+  ComparisonPlace place;
+  StateSource part;
+};
+
+struct ComparisonOptions {
+  EvaluationOptions evaluation = {};
+  // Called after `progress` (even when that says to stop) when there is a state from which another run can go on.
+  std::function<absl::Status(absl::FunctionRef<ComparisonState()> state)> safe_point = {};
+  const SavedComparison* saved = nullptr;  // goes on from there; null: from the beginning
 };
 
 struct WindowScore {
@@ -80,14 +108,14 @@ struct Comparison {
 absl::StatusOr<Perplexity> EvaluatePerplexity(const ExecutionContext& context, const Transformer& model,
                                               const EvaluationTokens& tokens, const EvaluationOptions& options);
 
-// Additionally MODELS_DIFFER when the vocabularies have different sizes.
+// Additionally MODELS_DIFFER when the vocabularies have different sizes, and CHECKPOINT_MALFORMED when `saved` is not a
+// state of this comparison.
 absl::StatusOr<Comparison> CompareModels(const ExecutionContext& context, const Transformer& original,
                                          const Transformer& quantized, const EvaluationTokens& tokens,
-                                         const EvaluationOptions& options);
+                                         const ComparisonOptions& options);
 
-// The output of the last block (before the final norm) for every window, in order.
-absl::StatusOr<ActivationStore> FinalHiddenStates(const ExecutionContext& context, const Transformer& model,
-                                                  const EvaluationTokens& tokens, const EvaluationOptions& options);
+// The share of a comparison that is done at a place, 0..1.
+double ShareDone(const ComparisonPlace& place, int blocks, int64_t windows);
 
 }  // namespace quantd
 

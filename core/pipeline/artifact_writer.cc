@@ -75,19 +75,26 @@ absl::Status ArtifactWriter::WriteShard(int index, std::vector<Tensor> tensors) 
   return writer->Finish();
 }
 
-absl::Status ArtifactWriter::AddBlock(int block, const std::vector<QuantizedSite>& sites) {
+std::string ArtifactWriter::ShardPath(int block) const {
+  return JoinPath(folder_, ShardName(block));
+}
+
+absl::Status ArtifactWriter::RestoreBlock(int block, const std::vector<LayerRecord>& layers) {
+  ASSIGN_OR_RETURN(const SafetensorsFile shard, SafetensorsFile::Open(ShardPath(block)));
+  for (const LayerRecord& layer : layers) sites_.push_back(ManifestSiteOf(layer, ShardName(block)));
+  for (const TensorEntry& tensor : shard.tensors()) {
+    index_.emplace_back(tensor.name, ShardName(block));
+    tensor_bytes_ += tensor.size_bytes();
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ArtifactWriter::AddBlock(int block, const std::vector<QuantizedSite>& sites,
+                                      const std::vector<LayerRecord>& layers) {
   std::vector<std::vector<StoredTensor>> packed;  // owns the bytes until the shard is written
   std::vector<Tensor> tensors;
-  for (const QuantizedSite& site : sites) {
-    const QuantizedWeight& weight = *site.result.weight;
-    sites_.push_back({.name = site.plan->site.name,
-                      .grid = weight.kind(),
-                      .description_json = weight.Description().dump(),
-                      .rows = weight.rows(),
-                      .cols = weight.cols(),
-                      .file = ShardName(block)});
-    packed.push_back(weight.ToTensors());
-  }
+  for (const LayerRecord& layer : layers) sites_.push_back(ManifestSiteOf(layer, ShardName(block)));
+  for (const QuantizedSite& site : sites) packed.push_back(site.result.weight->ToTensors());
   for (size_t i = 0; i < sites.size(); ++i) {
     for (const StoredTensor& tensor : packed[i]) {
       const std::string name = absl::StrCat(sites[i].plan->site.name, ".", tensor.suffix);

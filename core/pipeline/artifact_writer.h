@@ -11,6 +11,7 @@
 #include "core/formats/manifest.h"
 #include "core/formats/safetensors.h"
 #include "core/model/transformer.h"
+#include "core/pipeline/layer_record.h"
 #include "core/pipeline/quantize_model.h"
 
 namespace quantd {
@@ -21,10 +22,14 @@ class ArtifactWriter {
   ArtifactWriter(FileSystem& files, std::string folder, const Transformer& model);
 
   // Blocks in order: the packed tensors of its quantized sites, then its other tensors as stored in the source.
-  absl::Status AddBlock(int block, const std::vector<QuantizedSite>& sites);
+  // `layers` are the records of `sites`.
+  absl::Status AddBlock(int block, const std::vector<QuantizedSite>& sites, const std::vector<LayerRecord>& layers);
+  // The same for a block whose shard, written by an earlier run, is in place already. The reasons of SafetensorsFile.
+  absl::Status RestoreBlock(int block, const std::vector<LayerRecord>& layers);
   // Embeddings, norms, head; then the index and the files copied from `source_folder`.
   absl::Status Finish(const std::string& source_folder);
 
+  std::string ShardPath(int block) const;
   // Sites and their shards, for the manifest.
   const std::vector<ManifestSite>& sites() const { return sites_; }
   // Tensor bytes written so far.

@@ -1,6 +1,7 @@
 #include "core/pipeline/job_plan.h"
 
 #include <algorithm>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <utility>
@@ -91,6 +92,7 @@ struct WeightTotals {
   int64_t source_bytes = 0;   // of what is replaced
   int64_t largest_block = 0;  // weights
   int64_t largest_inputs = 0;
+  int64_t block_statistics_bytes = 0;  // of the block with the most: f64 sums, one matrix an input
 };
 
 absl::StatusOr<WeightTotals> Totals(const JobPlan& plan) {
@@ -105,8 +107,15 @@ absl::StatusOr<WeightTotals> Totals(const JobPlan& plan) {
   }
   for (int block = 0; block < plan.source.model->config().blocks; ++block) {
     int64_t weights = 0;
-    for (const LinearSite& site : plan.source.model->block_sites(block)) weights += site.rows * site.cols;
+    std::map<int, int64_t> statistics;  // by input
+    for (const LinearSite& site : plan.source.model->block_sites(block)) {
+      weights += site.rows * site.cols;
+      statistics[site.input_group] = 8 * site.cols * site.cols;
+    }
+    int64_t statistics_bytes = 0;
+    for (const auto& [input, bytes] : statistics) statistics_bytes += bytes;
     totals.largest_block = std::max(totals.largest_block, weights);
+    totals.block_statistics_bytes = std::max(totals.block_statistics_bytes, statistics_bytes);
   }
   return totals;
 }
@@ -118,6 +127,17 @@ double EvaluationWork(const JobPlan& plan) {
   double tokens = 0;
   for (const EvaluationWindow& window : plan.evaluation.windows) tokens += static_cast<double>(window.tokens.size());
   return 2 * weights * tokens;
+}
+
+// Two generations of the largest checkpoint, less the shards, which are links. Within a block: its boundary, statistics
+// and packed layers; while evaluating: hidden states of both models and a dozen numbers a token.
+int64_t CheckpointBytes(const JobPlan& plan, const WeightTotals& totals, int64_t calibration_tokens,
+                        int64_t evaluation_tokens) {
+  const int64_t hidden_size = plan.source.model->config().hidden_size;
+  const int64_t statistics = calibration_tokens > 0 ? totals.block_statistics_bytes : 0;
+  const int64_t quantizing = 4 * hidden_size * calibration_tokens + statistics + totals.largest_block;
+  const int64_t evaluating = (8 * hidden_size + 96) * evaluation_tokens;
+  return 2 * std::max(quantizing, evaluating);
 }
 
 absl::Status Estimate(JobPlan& plan, uint64_t memory_budget_bytes) {
@@ -146,8 +166,9 @@ absl::Status Estimate(JobPlan& plan, uint64_t memory_budget_bytes) {
   const bool spilled = memory_budget_bytes != 0 && boundary > static_cast<int64_t>(memory_budget_bytes / 2);
   estimate.peak_memory_bytes =
       8 * totals.largest_block + std::max(statistics, head) + (spilled ? 0 : boundary) + (64 << 20);
-  estimate.disk_bytes =
-      estimate.artifact_bytes * (1 + static_cast<int64_t>(plan.spec.exports.size())) + (spilled ? boundary : 0);
+  estimate.checkpoint_bytes = CheckpointBytes(plan, totals, calibration_tokens, evaluation_tokens);
+  estimate.disk_bytes = estimate.artifact_bytes * (1 + static_cast<int64_t>(plan.spec.exports.size())) +
+                        (spilled ? boundary : 0) + estimate.checkpoint_bytes;
   return absl::OkStatus();
 }
 

@@ -19,7 +19,8 @@ namespace quantd {
 // Fields of quantd.v1.JobEstimate.
 struct JobEstimate {
   int64_t peak_memory_bytes = 0;
-  int64_t disk_bytes = 0;
+  int64_t disk_bytes = 0;        // artifact, exports, spilled activations and checkpoints
+  int64_t checkpoint_bytes = 0;  // the part of checkpoints: two generations of the largest
   int64_t artifact_bytes = 0;
   double bits_per_weight = 0;
   double multiply_adds = 0;             // of the whole job
@@ -40,7 +41,7 @@ struct JobPlan {
   bool calibration_bos = false;
   EvaluationTokens evaluation;  // no windows: none asked for
   std::string evaluation_sha256;
-  int64_t parameters = 0;                  // elements of all tensors of the source
+  int64_t parameters = 0;  // elements of all tensors of the source
   JobEstimate estimate;
 };
 

@@ -25,6 +25,13 @@ absl::Status Progress::BeginPhase(absl::string_view phase) {
   return Publish();
 }
 
+void Progress::Resume(double multiply_adds, int blocks_done) {
+  done_ = multiply_adds;
+  state_.block = blocks_done;
+  if (total_ > 0) state_.fraction = std::clamp(done_ / total_, 0.0, 1.0);
+  resumed_fraction_ = state_.fraction;
+}
+
 absl::Status Progress::SetBlock(int blocks_done) {
   state_.block = blocks_done;
   return Publish();
@@ -38,9 +45,9 @@ absl::Status Progress::SetLayer(absl::string_view layer) {
 absl::Status Progress::Advance(double multiply_adds) {
   done_ += multiply_adds;
   if (total_ > 0) state_.fraction = std::clamp(done_ / total_, state_.fraction, 1.0);
-  if (state_.fraction > kLeastFractionForEta) {
+  if (const double own = state_.fraction - resumed_fraction_; own > kLeastFractionForEta) {
     const double elapsed_seconds = absl::ToDoubleSeconds(absl::Now() - start_);
-    state_.eta_seconds = elapsed_seconds / state_.fraction * (1 - state_.fraction);
+    state_.eta_seconds = elapsed_seconds / own * (1 - state_.fraction);
   }
   return Publish();
 }
@@ -53,7 +60,7 @@ std::map<std::string, double> Progress::phase_seconds() const {
 
 absl::Status Progress::Publish() {
   if (callback_) callback_(state_);
-  if (cancelled_ == nullptr || !cancelled_->load()) return absl::OkStatus();
+  if (!cancelled()) return absl::OkStatus();
   return ReasonError(absl::StatusCode::kCancelled, "CANCELLED", "the job was cancelled");
 }
 

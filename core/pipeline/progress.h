@@ -34,11 +34,18 @@ class Progress {
 
   void SetTotalWork(double multiply_adds) { total_ = multiply_adds; }
   void SetBlocks(int blocks) { state_.blocks = blocks; }
+  // Begins with so much already done by an earlier run; times left are extrapolated from this run's share alone.
+  void Resume(double multiply_adds, int blocks_done);
   // Ends the running phase and begins this one; the clock time of each is in phase_seconds().
   absl::Status BeginPhase(absl::string_view phase);
   absl::Status SetBlock(int blocks_done);
   absl::Status SetLayer(absl::string_view layer);
   absl::Status Advance(double multiply_adds);
+
+  double work_done() const { return done_; }  // multiply-adds, those of earlier runs included
+  double total_work() const { return total_; }
+  const ProgressState& state() const { return state_; }
+  bool cancelled() const { return cancelled_ != nullptr && cancelled_->load(); }
 
   // Seconds a phase has taken, those entered several times added up.
   std::map<std::string, double> phase_seconds() const;
@@ -51,6 +58,7 @@ class Progress {
   ProgressState state_;
   double done_ = 0;
   double total_ = 0;
+  double resumed_fraction_ = 0;
   absl::Time start_;
   absl::Time phase_start_;
   std::map<std::string, double> phase_seconds_;

@@ -112,6 +112,20 @@ Json SpeedJson(const ReportSpeed& speed) {
           {"isa", speed.isa}};
 }
 
+Json CheckpointJson(const CheckpointFigures& figures) {
+  Json json = {{"commits", figures.commits},
+               {"failures", figures.failures},
+               {"seconds", figures.seconds},
+               {"bytes_written", figures.bytes_written},
+               {"largest_bytes", figures.largest_bytes}};
+  if (figures.resumed_from_block >= 0) {
+    json["resumed_from_block"] = figures.resumed_from_block;
+    json["resumed_from_fraction"] = figures.resumed_from_fraction;
+  }
+  if (!figures.refused.empty()) json["refused"] = figures.refused;
+  return json;
+}
+
 // The recipe as an object, so that it can be read without parsing twice; its text where it is no JSON.
 Json RecipeJson(const std::string& text) {
   auto parsed = ParseJson(text, "recipe");
@@ -121,7 +135,11 @@ Json RecipeJson(const std::string& text) {
 }  // namespace
 
 Json PerformanceToJson(const Report& report) {
-  Json json = {{"phase_seconds", Json::object()}, {"peak_memory_bytes", report.peak_memory_bytes}};
+  Json json = {{"phase_seconds", Json::object()},
+               {"peak_memory_bytes", report.peak_memory_bytes},
+               {"disk_bytes", report.disk_bytes},
+               {"work", {{"total", report.work.total}, {"this_run", report.work.this_run}}}};
+  if (report.checkpoint) json["checkpoint"] = CheckpointJson(*report.checkpoint);
   for (const auto& [phase, seconds] : report.phase_seconds) json["phase_seconds"][phase] = Number(seconds);
   if (report.speed) json["speed"] = SpeedJson(*report.speed);
   return json;

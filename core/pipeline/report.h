@@ -74,6 +74,24 @@ struct ReportLayer {
   int64_t dead_columns = 0;
 };
 
+// Multiply-adds, as plans count them.
+struct ReportWork {
+  double total = 0;     // of the job
+  double this_run = 0;  // less than that when it went on from a checkpoint
+};
+
+// What keeping checkpoints cost, and what came of them.
+struct CheckpointFigures {
+  int commits = 0;
+  int failures = 0;
+  double seconds = 0;
+  uint64_t bytes_written = 0;
+  uint64_t largest_bytes = 0;   // of one checkpoint, links to the artifact included
+  int resumed_from_block = -1;  // -1: this run began at the beginning
+  double resumed_from_fraction = 0;
+  std::string refused;  // why a checkpoint was not used
+};
+
 struct Report {
   std::string preset;
   std::string recipe_json;  // canonical text of the recipe
@@ -89,7 +107,10 @@ struct Report {
   // Measured with a clock, or otherwise different from run to run.
   std::optional<ReportSpeed> speed;
   std::map<std::string, double> phase_seconds;
-  int64_t peak_memory_bytes = 0;
+  int64_t peak_memory_bytes = 0;  // of this process
+  int64_t disk_bytes = 0;         // of the artifact and the largest checkpoint
+  ReportWork work;
+  std::optional<CheckpointFigures> checkpoint;  // none was kept
 };
 
 enum class ReportContent { kDeterministic, kEverything };
@@ -98,7 +119,7 @@ enum class ReportContent { kDeterministic, kEverything };
 // value that is not finite is the string "Infinity", "-Infinity" or "NaN", as protobuf reads it.
 Json ReportToJson(const Report& report, ReportContent content);
 
-// What ReportContent::kDeterministic leaves out: speed, phase_seconds, peak_memory_bytes.
+// What ReportContent::kDeterministic leaves out: speed, phase_seconds, peak_memory_bytes, disk_bytes, work, checkpoint.
 Json PerformanceToJson(const Report& report);
 
 // The result in one sentence: "3.9x smaller, perplexity 56.83 -> 57.91 (+1.9 % +- 0.3 %)".

@@ -18,7 +18,12 @@ class RunningSum {
   virtual void Add(const ExecutionContext& context, const MatrixView& inputs) = 0;
   virtual double At(int64_t row, int64_t col) const = 0;
   virtual uint64_t bytes() const = 0;
+  virtual StateTensor Save() const = 0;
+  virtual absl::Status Load(const StateTensors& saved) = 0;
 };
+
+constexpr char kSums[] = "sums";
+constexpr char kSequences[] = "sequences";
 
 class RunningSumF64 : public RunningSum {
  public:
@@ -28,6 +33,8 @@ class RunningSumF64 : public RunningSum {
   }
   double At(int64_t row, int64_t col) const override { return sums_[row * n_ + col]; }
   uint64_t bytes() const override { return sums_.size() * sizeof(double); }
+  StateTensor Save() const override { return StateOf<double>(kSums, sums_, {n_, n_}); }
+  absl::Status Load(const StateTensors& saved) override { return saved.Load(kSums, absl::MakeSpan(sums_)); }
 
  private:
   const int64_t n_;
@@ -42,6 +49,8 @@ class RunningSumF32 : public RunningSum {
   }
   double At(int64_t row, int64_t col) const override { return sums_.at(row, col); }
   uint64_t bytes() const override { return static_cast<uint64_t>(sums_.size()) * sizeof(float); }
+  StateTensor Save() const override { return StateOf<float>(kSums, sums_.span(), {sums_.rows(), sums_.cols()}); }
+  absl::Status Load(const StateTensors& saved) override { return saved.Load(kSums, sums_.span()); }
 
  private:
   Matrix sums_;
@@ -62,6 +71,13 @@ class InputSensitivity : public Sensitivity {
   absl::Status AddInputs(const ExecutionContext& context, const MatrixView& inputs) override;
   absl::StatusOr<Matrix> Finish(const ExecutionContext& context) override;
   uint64_t memory_bytes() const override { return sums_->bytes(); }
+  std::vector<StateTensor> SaveState() const override {
+    return {sums_->Save(), StateOf<int64_t>(kSequences, absl::MakeConstSpan(&sequences_, 1), {1})};
+  }
+  absl::Status LoadState(const StateTensors& saved) override {
+    RETURN_IF_ERROR(sums_->Load(saved));
+    return saved.Load(kSequences, absl::MakeSpan(&sequences_, 1));
+  }
 
  private:
   absl::Status CheckInputs(const ExecutionContext& context, const MatrixView& inputs) const;

@@ -4,12 +4,14 @@
 #define QUANTD_CORE_QUANT_SENSITIVITY_H_
 
 #include <memory>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "core/compute/execution_context.h"
 #include "core/quant/recipe.h"
 #include "core/tensor/matrix.h"
+#include "core/tensor/state_tensor.h"
 
 namespace quantd {
 
@@ -27,6 +29,12 @@ class Sensitivity {
   // [in, in], symmetric, both triangles filled, or empty (uniform). SENSITIVITY_NO_DATA before the first token.
   virtual absl::StatusOr<Matrix> Finish(const ExecutionContext& context) = 0;
   virtual uint64_t memory_bytes() const = 0;
+
+  // What was added so far, as tensors that stay valid until the next call that changes it. A new object of the same
+  // plan that loads them goes on as this one would, with the same bytes. Names are free, up to 64 characters of [a-z_].
+  virtual std::vector<StateTensor> SaveState() const = 0;
+  // CHECKPOINT_MALFORMED; the object is not to be used then.
+  virtual absl::Status LoadState(const StateTensors& saved) = 0;
 };
 
 absl::StatusOr<std::unique_ptr<Sensitivity>> MakeSensitivity(const SitePlan& plan);

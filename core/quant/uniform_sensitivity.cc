@@ -13,6 +13,8 @@ class UniformSensitivity : public Sensitivity {
   }
   absl::StatusOr<Matrix> Finish(const ExecutionContext& /*context*/) override { return Matrix(); }
   uint64_t memory_bytes() const override { return 0; }
+  std::vector<StateTensor> SaveState() const override { return {}; }
+  absl::Status LoadState(const StateTensors& /*saved*/) override { return absl::OkStatus(); }
 };
 
 }  // namespace

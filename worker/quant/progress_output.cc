@@ -5,8 +5,10 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
+#include "core/base/status.h"
 #include "worker/quant/command.h"
 
 namespace quantd {
@@ -26,6 +28,12 @@ std::string HumanLine(const ProgressState& state) {
 std::string Bar(double fraction) {
   const int filled = static_cast<int>(fraction * kBarWidth);
   return std::string(static_cast<size_t>(filled), '#') + std::string(static_cast<size_t>(kBarWidth - filled), '.');
+}
+
+Json NoticeJson(const CheckpointNotice& notice) {
+  return {{"generation", notice.generation},  {"phase", notice.phase},       {"block", notice.block},
+          {"blocks", notice.blocks},          {"fraction", notice.fraction}, {"size_bytes", notice.size_bytes},
+          {"fingerprint", notice.fingerprint}};
 }
 
 }  // namespace
@@ -50,6 +58,36 @@ void ProgressOutput::Show(const ProgressState& state) {
   } else {
     std::fprintf(stderr, "%s\n", HumanLine(state).c_str());
   }
+}
+
+void ProgressOutput::ShowCheckpoint(const CheckpointNotice& notice) {
+  if (descriptor_ < 0) return;
+  Json json = NoticeJson(notice);
+  json["files"] = Json::array();
+  for (const CheckpointFile& file : notice.files) {
+    json["files"].push_back({{"path", file.path}, {"size_bytes", file.size_bytes}, {"sha256", file.sha256}});
+  }
+  WriteLine(Json{{"checkpoint", std::move(json)}}.dump() + "\n");
+}
+
+void ProgressOutput::ShowResumed(const CheckpointNotice& notice) {
+  Say(absl::StrFormat("going on from a checkpoint: %.0f %%, %s, block %d of %d", 100 * notice.fraction, notice.phase,
+                      notice.block, notice.blocks));
+  if (descriptor_ >= 0) WriteLine(Json{{"resumed", NoticeJson(notice)}}.dump() + "\n");
+}
+
+void ProgressOutput::ShowCheckpointProblem(const absl::Status& problem) {
+  const std::string reason = ReasonOf(problem);
+  const std::string message(problem.message());
+  Say(absl::StrCat(reason, ": ", message));
+  if (descriptor_ < 0) return;
+  const char* const kind = reason == "CHECKPOINT_REFUSED" ? "checkpoint_refused" : "checkpoint_failed";
+  const Json json = {{"reason", reason}, {"message", message}};
+  WriteLine(Json{{kind, json}}.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n");
+}
+
+void ProgressOutput::Say(const std::string& sentence) {
+  std::fprintf(stderr, "%s%s\n", bar_shown_ ? "\r\033[K" : "", sentence.c_str());
 }
 
 void ProgressOutput::Finish(const absl::Status& status) {

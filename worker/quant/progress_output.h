@@ -7,6 +7,7 @@
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
+#include "core/pipeline/checkpointer.h"
 #include "core/pipeline/progress.h"
 
 namespace quantd {
@@ -16,11 +17,16 @@ class ProgressOutput {
   // `descriptor` < 0: for people, on stderr.
   explicit ProgressOutput(int descriptor);
   void Show(const ProgressState& state);
+  // The lines of docs/formats/checkpoint.md on a descriptor; for people a sentence on stderr, and none for a commit.
+  void ShowCheckpoint(const CheckpointNotice& notice);
+  void ShowResumed(const CheckpointNotice& notice);
+  void ShowCheckpointProblem(const absl::Status& problem);
   // Ends the bar's line; on a descriptor, writes the error line when `status` is not OK.
   void Finish(const absl::Status& status);
 
  private:
   void WriteLine(const std::string& line);
+  void Say(const std::string& sentence);
   int descriptor_;
   bool on_terminal_;
   bool bar_shown_ = false;

@@ -34,7 +34,17 @@ struct RunFlags {
   std::string out;
   bool overwrite = false;
   int progress_fd = -1;
+  std::string checkpoint;
+  int64_t checkpoint_interval_ms = absl::ToInt64Milliseconds(kDefaultCheckpointInterval);
 };
+
+CheckpointOptions MakeCheckpointOptions(const RunFlags& flags, ProgressOutput& output) {
+  return {.folder = flags.checkpoint,
+          .interval = absl::Milliseconds(flags.checkpoint_interval_ms),
+          .on_commit = [&](const CheckpointNotice& notice) { output.ShowCheckpoint(notice); },
+          .on_resume = [&](const CheckpointNotice& notice) { output.ShowResumed(notice); },
+          .on_problem = [&](const absl::Status& problem) { output.ShowCheckpointProblem(problem); }};
+}
 
 void PrintSummary(const Report& report, const std::string& out) {
   std::printf("%s\n", Verdict(report).c_str());
@@ -71,6 +81,7 @@ absl::Status Run(const RunFlags& flags) {
     const RunOptions options{.roots = flags.job.roots,
                              .out = flags.out,
                              .overwrite = flags.overwrite,
+                             .checkpoint = MakeCheckpointOptions(flags, output),
                              .progress = [&](const ProgressState& state) { output.Show(state); },
                              .cancelled = &cancelled};
     return RunJob(*context, spec, options);
@@ -94,6 +105,13 @@ void AddRunCommand(CLI::App& app, CommandBody* chosen) {
   command->add_option("--out", flags->out, "Artifact folder to write; whole or absent at the end")->required();
   command->add_flag("--overwrite", flags->overwrite, "Replace an existing artifact folder");
   command->add_option("--progress-fd", flags->progress_fd, "Write progress as JSON lines to this descriptor");
+  command->add_option(
+      "--checkpoint", flags->checkpoint,
+      "Folder of this job's own: the job goes on from what an earlier run left there; removed at the end");
+  command
+      ->add_option("--checkpoint-interval-ms", flags->checkpoint_interval_ms,
+                   "Time between checkpoints within a block; 0: as often as possible")
+      ->check(CLI::Range(int64_t{0}, int64_t{86'400'000}));
   command->callback([flags, chosen] { *chosen = [flags] { return Run(*flags); }; });
 }
 

@@ -150,8 +150,8 @@ TEST(CompareModels, StopsWhenProgressSaysSo) {
   const std::string folder = SourcePath("tests/data/arch/llama");
   const auto model = OpenModel(folder);
   double last = 0;
-  EvaluationOptions options;
-  options.progress = [&](double fraction) {
+  ComparisonOptions options;
+  options.evaluation.progress = [&](double fraction) {
     EXPECT_GE(fraction, last);
     last = fraction;
     return fraction > 0.5 ? absl::CancelledError("enough") : absl::OkStatus();

@@ -1,0 +1,230 @@
+#include "core/pipeline/block_quantizer.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_format.h"
+#include "core/base/status.h"
+
+namespace quantd {
+namespace {
+
+constexpr char kActivations[] = "activations";
+
+std::string BoundaryPartName(const QuantizePlace& place) {
+  return absl::StrFormat("boundary-%05d-%05d", place.block, place.advancing ? place.sequences : 0);
+}
+
+std::string StatisticsPartName(const QuantizePlace& place) {
+  return absl::StrFormat("statistics-%05d-%02d-%05d", place.block, place.pass, place.sequences);
+}
+
+// The weight owns nothing that could be pointed at: the tensors are made, and kept with the part.
+StateTensors WeightTensors(const QuantizedWeight& weight) {
+  const auto stored = std::make_shared<const std::vector<StoredTensor>>(weight.ToTensors());
+  std::vector<StateTensor> tensors;
+  for (const StoredTensor& tensor : *stored) {
+    tensors.push_back({tensor.suffix, tensor.dtype, tensor.shape, {tensor.bytes.data(), tensor.bytes.size()}});
+  }
+  return StateTensors(std::move(tensors), stored);
+}
+
+absl::Status WrongPlace(absl::string_view what) {
+  return InvalidInput("CHECKPOINT_MALFORMED", absl::StrCat("the checkpoint's place is not one of this job: ", what));
+}
+
+}  // namespace
+
+std::string LayerPartName(const LinearSite& site) {
+  return absl::StrFormat("layer-%05d-%02d", site.block, site.index);
+}
+
+double BlockWork(const Transformer& model, int block, int64_t tokens) {
+  double weights = 0;
+  for (const LinearSite& site : model.block_sites(block)) weights += static_cast<double>(site.rows * site.cols);
+  return weights * static_cast<double>(tokens);
+}
+
+double SolveWork(const LinearSite& site) {
+  const double rows = static_cast<double>(site.rows), cols = static_cast<double>(site.cols);
+  return rows * cols * cols / 2 + cols * cols * cols / 3;
+}
+
+std::vector<std::vector<const SitePlan*>> Passes(absl::Span<const SitePlan> plans) {
+  std::vector<std::vector<const SitePlan*>> passes;
+  int last_group = -1;
+  for (const SitePlan& plan : plans) {
+    if (plan.skip) continue;
+    const bool own_pass = plan.parameters.Bool("true_sequential") && plan.site.input_group != last_group;
+    if (passes.empty() || own_pass) passes.emplace_back();
+    passes.back().push_back(&plan);
+    last_group = plan.site.input_group;
+  }
+  return passes;
+}
+
+BlockQuantizer::BlockQuantizer(const ExecutionContext& context, const Transformer& model,
+                               const QuantizeOptions& options, Progress& progress)
+    : context_(context), model_(model), options_(options), progress_(progress) {}
+
+absl::Span<const SitePlan> BlockQuantizer::BlockPlans(int block) const {
+  return options_.plans.subspan(static_cast<size_t>(model_.block_sites(block).data() - model_.sites().data()),
+                                model_.block_sites(block).size());
+}
+
+// Every number of the saved place is one that this job reaches, and the sites are the first ones of its block.
+absl::Status BlockQuantizer::CheckSaved() const {
+  const QuantizePlace& place = options_.saved->place;
+  const std::vector<QuantizedSite>& sites = options_.saved->sites;
+  if (place.block < 0 || place.block > model_.config().blocks) return WrongPlace("block");
+  const int64_t sequences = static_cast<int64_t>(options_.calibration.size());
+  if (place.sequences < 0 || place.sequences > sequences) return WrongPlace("sequences");
+  if (place.block == model_.config().blocks) return sites.empty() ? absl::OkStatus() : WrongPlace("layers");
+  const auto passes = Passes(BlockPlans(place.block));
+  if (place.pass < 0 || place.pass > static_cast<int>(passes.size())) return WrongPlace("pass");
+  if (place.advancing && place.pass < static_cast<int>(passes.size())) return WrongPlace("advancing");
+  std::vector<const SitePlan*> order;
+  for (const auto& pass : passes) order.insert(order.end(), pass.begin(), pass.end());
+  size_t least = 0, most = 0;
+  for (int p = 0; p < place.pass; ++p) least += passes[p].size();
+  most = place.pass < static_cast<int>(passes.size()) ? least + passes[place.pass].size() : least;
+  if (sites.size() < least || sites.size() > most) return WrongPlace("layers");
+  for (size_t i = 0; i < sites.size(); ++i) {
+    if (sites[i].plan != order[i]) return WrongPlace("order of layers");
+  }
+  return absl::OkStatus();
+}
+
+bool BlockQuantizer::BoundaryIsEmbedding() const {
+  return place_.block == 0 && !(place_.advancing && place_.sequences > 0);
+}
+
+absl::Status BlockQuantizer::Prepare() {
+  if (options_.saved != nullptr) {
+    RETURN_IF_ERROR(CheckSaved());
+    place_ = options_.saved->place;
+    sites_ = std::move(options_.saved->sites);
+  }
+  if (options_.calibration.empty() || done()) return absl::OkStatus();
+  const int64_t length = static_cast<int64_t>(options_.calibration[0].size());
+  const ActivationStoreOptions store_options{context_.memory_budget_bytes() / 2, options_.scratch_directory};
+  ASSIGN_OR_RETURN(ActivationStore store, ActivationStore::Create(static_cast<int64_t>(options_.calibration.size()),
+                                                                  length, model_.config().hidden_size, store_options));
+  boundary_ = std::make_unique<ActivationStore>(std::move(store));
+  scratch_ = Matrix(length, model_.config().hidden_size);
+  if (!BoundaryIsEmbedding()) {
+    ASSIGN_OR_RETURN(const StateTensors saved, options_.saved->part(BoundaryPartName(place_)));
+    return saved.Load(kActivations, boundary_->values());
+  }
+  for (int64_t s = 0; s < boundary_->sequences(); ++s) {
+    RETURN_IF_ERROR(model_.Embed(context_, options_.calibration[s], 0, boundary_->sequence(s)));
+    boundary_->Release(s);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status BlockQuantizer::RunBlock(const BlockSink& sink) {
+  ASSIGN_OR_RETURN(Block block, model_.LoadBlock(place_.block));
+  for (const QuantizedSite& site : sites_) {
+    block.linears[static_cast<size_t>(site.plan->site.index)].weight = site.result.weight->Decode();
+  }
+  const auto passes = Passes(BlockPlans(place_.block));
+  while (place_.pass < static_cast<int>(passes.size())) RETURN_IF_ERROR(RunPass(block, passes[place_.pass]));
+  const bool last = place_.block + 1 == model_.config().blocks;
+  if (boundary_ != nullptr && !last) RETURN_IF_ERROR(Advance(block));
+  RETURN_IF_ERROR(sink(place_.block, std::exchange(sites_, {})));
+  place_ = {.block = place_.block + 1};
+  const absl::Status go_on = progress_.SetBlock(place_.block);
+  RETURN_IF_ERROR(Offer(SafePoint::kBlockEnd));
+  return go_on;
+}
+
+absl::Status BlockQuantizer::RunPass(Block& block, const std::vector<const SitePlan*>& pass) {
+  Collectors collectors(context_);
+  for (const SitePlan* plan : pass) RETURN_IF_ERROR(collectors.Add(*plan));
+  gathered_ = &collectors;
+  absl::Status status = Collect(block, collectors);
+  if (status.ok()) status = QuantizeSites(block, pass, collectors);
+  gathered_ = nullptr;
+  return status;
+}
+
+// Runs the block on copies of the boundary until the collectors have seen what they want.
+absl::Status BlockQuantizer::Collect(const Block& block, Collectors& collectors) {
+  if (!collectors.needs_inputs()) return absl::OkStatus();
+  if (place_.sequences > 0) {
+    ASSIGN_OR_RETURN(const StateTensors saved, options_.saved->part(StatisticsPartName(place_)));
+    RETURN_IF_ERROR(collectors.LoadState(saved));
+  }
+  for (int64_t s = place_.sequences; s < boundary_->sequences(); ++s) {
+    const MatrixView input = boundary_->sequence(s);
+    std::copy(input.data, input.data + input.rows * input.cols, scratch_.data());
+    const absl::Status status = model_.ForwardBlock(context_, block, {.observer = &collectors}, scratch_.view());
+    if (!status.ok() && ReasonOf(status) != kCollected) return status;
+    boundary_->Release(s);
+    place_.sequences = s + 1;
+    RETURN_IF_ERROR(Step(BlockWork(model_, block.index, input.rows)));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status BlockQuantizer::QuantizeSites(Block& block, const std::vector<const SitePlan*>& pass,
+                                           Collectors& collectors) {
+  for (const SitePlan* plan : pass) {
+    const auto is_this = [&](const QuantizedSite& site) { return site.plan == plan; };
+    if (std::any_of(sites_.begin(), sites_.end(), is_this)) continue;
+    RETURN_IF_ERROR(progress_.SetLayer(plan->site.name));
+    ASSIGN_OR_RETURN(const Matrix* hessian, collectors.Finish(*plan));
+    Matrix& weight = block.linears[static_cast<size_t>(plan->site.index)].weight;
+    ASSIGN_OR_RETURN(SiteResult result, QuantizeSite(context_, *plan, weight.view(), *hessian));
+    weight = result.weight->Decode();
+    sites_.push_back({plan, std::move(result)});
+    if (plan == pass.back()) place_ = {.block = place_.block, .pass = place_.pass + 1};
+    RETURN_IF_ERROR(Step(SolveWork(plan->site)));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status BlockQuantizer::Advance(const Block& block) {
+  place_.advancing = true;
+  for (int64_t s = place_.sequences; s < boundary_->sequences(); ++s) {
+    const MutableMatrixView hidden = boundary_->sequence(s);
+    RETURN_IF_ERROR(model_.ForwardBlock(context_, block, {}, hidden));
+    boundary_->Release(s);
+    place_.sequences = s + 1;
+    RETURN_IF_ERROR(Step(BlockWork(model_, block.index, hidden.rows)));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status BlockQuantizer::Step(double multiply_adds) {
+  const absl::Status go_on = progress_.Advance(multiply_adds);
+  RETURN_IF_ERROR(Offer(SafePoint::kWithinBlock));
+  return go_on;
+}
+
+absl::Status BlockQuantizer::Offer(SafePoint point) {
+  if (!options_.safe_point) return absl::OkStatus();
+  return options_.safe_point(point, [this] { return State(); });
+}
+
+QuantizeState BlockQuantizer::State() const {
+  QuantizeState state{.place = place_, .parts = {}, .sites = sites_};
+  if (boundary_ != nullptr && !done() && !BoundaryIsEmbedding()) {
+    state.parts.push_back(
+        {BoundaryPartName(place_), [this] {
+           const ActivationStore& store = *boundary_;
+           return StateTensors({StateOf<float>(kActivations, store.values(), {store.tokens(), store.width()})});
+         }});
+  }
+  if (!place_.advancing && place_.sequences > 0) {
+    state.parts.push_back({StatisticsPartName(place_), [this] { return gathered_->SaveState(); }});
+  }
+  for (const QuantizedSite& site : sites_) {
+    state.parts.push_back(
+        {LayerPartName(site.plan->site), [&weight = *site.result.weight] { return WeightTensors(weight); }});
+  }
+  return state;
+}
+
+}  // namespace quantd
