@@ -45,8 +45,10 @@ double BlockWork(const Transformer& model, int block, int64_t tokens) {
   return weights * static_cast<double>(tokens);
 }
 
-double SolveWork(const LinearSite& site) {
-  const double rows = static_cast<double>(site.rows), cols = static_cast<double>(site.cols);
+double SolveWork(const SitePlan& plan) {
+  constexpr double kRoundingWork = 256;  // of one weight: the search for a range, in multiply-adds that take as long
+  const double rows = static_cast<double>(plan.site.rows), cols = static_cast<double>(plan.site.cols);
+  if (!NeedsCalibration(absl::MakeConstSpan(&plan, 1))) return kRoundingWork * rows * cols;
   return rows * cols * cols / 2 + cols * cols * cols / 3;
 }
 
@@ -180,7 +182,7 @@ absl::Status BlockQuantizer::QuantizeSites(Block& block, const std::vector<const
     weight = result.weight->Decode();
     sites_.push_back({plan, std::move(result)});
     if (plan == pass.back()) place_ = {.block = place_.block, .pass = place_.pass + 1};
-    RETURN_IF_ERROR(Step(SolveWork(plan->site)));
+    RETURN_IF_ERROR(Step(SolveWork(*plan)));
   }
   return absl::OkStatus();
 }

@@ -18,7 +18,7 @@ std::vector<std::vector<const SitePlan*>> Passes(absl::Span<const SitePlan> plan
 
 // Multiply-adds of one pass of so many tokens through a block, and of solving a site.
 double BlockWork(const Transformer& model, int block, int64_t tokens);
-double SolveWork(const LinearSite& site);
+double SolveWork(const SitePlan& plan);
 
 class BlockQuantizer {
  public:

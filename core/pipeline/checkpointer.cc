@@ -12,7 +12,7 @@
 namespace quantd {
 namespace {
 
-constexpr double kMostWorkBetween = 0.08;         // of the job's: what a kill may cost, apart from one piece
+constexpr double kMostWorkBetween = 0.06;         // of the job's: what a kill may cost, apart from one piece
 constexpr double kCostFactor = 50;                // time between commits over the time of one: at most 2 %
 constexpr double kStopSeconds = 0.5;              // a third of the grace between SIGTERM and SIGKILL
 constexpr double kAssumedBytesPerSecond = 100e6;  // of a disk not measured yet

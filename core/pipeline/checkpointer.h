@@ -1,7 +1,7 @@
 // Decides when a running job commits a checkpoint, and does it.
 //
 // A commit is due at the end of a block of quantization; when the interval has passed since the last one, stretched so
-// that commits take at most 2 % of the time; and when 8 % of the job's work has been done since, whatever it costs. A
+// that commits take at most 2 % of the time; and when 6 % of the job's work has been done since, whatever it costs. A
 // cancelled job commits once more if that can be done in half a second. A commit that fails is reported and tried again
 // when the next is due: the job does not depend on it.
 #ifndef QUANTD_CORE_PIPELINE_CHECKPOINTER_H_

@@ -19,7 +19,7 @@ absl::Status QuantizeModel(const ExecutionContext& context, const Transformer& m
 
 double QuantizeWork(const Transformer& model, absl::Span<const SitePlan> plans, int64_t calibration_tokens) {
   double work = 0;
-  for (const SitePlan& plan : plans) work += plan.skip ? 0 : SolveWork(plan.site);
+  for (const SitePlan& plan : plans) work += plan.skip ? 0 : SolveWork(plan);
   for (int block = 0; block < model.config().blocks && calibration_tokens > 0; ++block) {
     const size_t begin = static_cast<size_t>(model.block_sites(block).data() - model.sites().data());
     const size_t passes = Passes(plans.subspan(begin, model.block_sites(block).size())).size();

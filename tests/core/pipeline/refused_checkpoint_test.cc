@@ -2,6 +2,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <fstream>
 #include <vector>
 
@@ -65,33 +66,23 @@ const Damage kDamages[] = {
     {"removed", nullptr},
 };
 
-class RefusedCheckpoint : public testing::Test {
- protected:
-  // Runs to the end; what was said about the checkpoint.
-  std::string RunToTheEnd(const JobSpec& spec, const std::string& checkpoint, const std::string& out) {
-    std::string problem;
-    bool resumed = false;
-    SmallRun run{.spec = spec, .out = out, .checkpoint = checkpoint};
-    run.on_problem = [&](const absl::Status& status) {
-      problem = ReasonOf(status) + " " + std::string(status.message());
-    };
-    run.on_resume = [&](const CheckpointNotice&) { resumed = true; };
-    const auto report = Run(run);
-    EXPECT_OK(report);
-    if (report.ok()) {
-      EXPECT_EQ(report->checkpoint->refused.empty(), problem.empty());
-      if (!problem.empty()) EXPECT_DOUBLE_EQ(report->work.this_run, report->work.total);
-      EXPECT_EQ(report->checkpoint->resumed_from_block >= 0, resumed && problem.empty());
-    }
-    return problem;
-  }
-};
+// What a run says of the checkpoint; then it is cancelled, unless it has nothing to say.
+std::string Refusal(const JobSpec& spec, const std::string& checkpoint) {
+  std::string problem;
+  std::atomic<bool> cancelled{false};
+  SmallRun run{.spec = spec, .out = JoinPath(MakeTempDir(), "out"), .checkpoint = checkpoint};
+  run.cancelled = &cancelled;
+  run.on_problem = [&](const absl::Status& status) {
+    problem = ReasonOf(status) + " " + std::string(status.message());
+    cancelled = true;
+  };
+  const auto report = RunSmallJob(run);
+  EXPECT_TRUE(cancelled ? ReasonOf(report.status()) == "CANCELLED" : report.ok()) << report.status();
+  return problem;
+}
 
-TEST_F(RefusedCheckpoint, AnyDamagedFile) {
+TEST(RefusedCheckpoint, AnyDamagedFile) {
   const JobSpec spec = GptqJob();
-  const std::string clean = JoinPath(MakeTempDir(), "out");
-  ASSERT_OK(Run({.spec = spec, .out = clean}));
-  const auto expected = Digests(clean);
   const std::string folder = MakeTempDir();
   const std::string kept = JoinPath(folder, "kept");
   // A checkpoint with one file of each kind of quantization.
@@ -114,13 +105,30 @@ TEST_F(RefusedCheckpoint, AnyDamagedFile) {
       if (spoiled && damage.change == nullptr) continue;
       Overwrite(JoinPath(copy, name), spoiled ? damage.change(bytes) : bytes);
     }
-    const std::string out = JoinPath(MakeTempDir(), "out");
-    EXPECT_THAT(RunToTheEnd(spec, copy, out), HasSubstr("CHECKPOINT_REFUSED"));
-    EXPECT_EQ(Digests(out), expected);
+    EXPECT_THAT(Refusal(spec, copy), HasSubstr("CHECKPOINT_REFUSED"));
+    EXPECT_THAT(*RealFileSystem().ListDirectory(copy), testing::IsEmpty());
   }
 }
 
-TEST_F(RefusedCheckpoint, DamagedDocumentInEveryWay) {
+// Refused, then done anew: the artifact is that of a run without a checkpoint.
+TEST(RefusedCheckpoint, TheJobBeginsAnew) {
+  const JobSpec spec = GptqJob();
+  const std::string clean = JoinPath(MakeTempDir(), "out");
+  ASSERT_OK(RunSmallJob({.spec = spec, .out = clean}));
+  const std::string folder = MakeTempDir();
+  SmallRun run{.spec = spec, .out = JoinPath(folder, "out"), .checkpoint = JoinPath(folder, "checkpoint")};
+  StopAt(run, [](const CheckpointNotice& notice) { return notice.block == 1 && HasFile(notice, "layer"); });
+  const std::string shard = JoinPath(run.checkpoint, "shard-00000.safetensors");
+  Overwrite(shard, ReadAll(shard) + " ");
+  ASSERT_OK_AND_ASSIGN(const Report report, RunSmallJob(run));
+  EXPECT_THAT(report.checkpoint->refused, HasSubstr("shard-00000"));
+  EXPECT_EQ(report.checkpoint->resumed_from_block, -1);
+  EXPECT_NEAR(report.work.this_run / report.work.total, 1, 1e-9);
+  EXPECT_TRUE(report.warnings.empty());
+  EXPECT_EQ(Digests(run.out), Digests(clean));
+}
+
+TEST(RefusedCheckpoint, DamagedDocumentInEveryWay) {
   const JobSpec spec = GptqJob();
   const std::string folder = MakeTempDir();
   const std::string kept = JoinPath(folder, "kept");
@@ -151,11 +159,11 @@ TEST_F(RefusedCheckpoint, DamagedDocumentInEveryWay) {
     const std::vector<std::string> names = *RealFileSystem().ListDirectory(kept);
     for (const std::string& name : names) Overwrite(JoinPath(copy, name), ReadAll(JoinPath(kept, name)));
     Overwrite(JoinPath(copy, "checkpoint.json"), CheckpointText(forged));
-    EXPECT_THAT(RunToTheEnd(spec, copy, JoinPath(MakeTempDir(), "out")), HasSubstr("CHECKPOINT_REFUSED"));
+    EXPECT_THAT(Refusal(spec, copy), HasSubstr("CHECKPOINT_REFUSED"));
   }
 }
 
-TEST_F(RefusedCheckpoint, OtherInputsAreNamed) {
+TEST(RefusedCheckpoint, OtherInputsAreNamed) {
   const JobSpec spec = GptqJob();
   struct Change {
     const char* named;
@@ -183,12 +191,11 @@ TEST_F(RefusedCheckpoint, OtherInputsAreNamed) {
            [](const CheckpointNotice&) { return true; });
     JobSpec other = spec;
     change.apply(other);
-    const std::string said = RunToTheEnd(other, checkpoint, JoinPath(folder, "out"));
-    EXPECT_THAT(said, testing::AllOf(HasSubstr("CHECKPOINT_REFUSED"), HasSubstr(change.named)));
+    EXPECT_THAT(Refusal(other, checkpoint), testing::AllOf(HasSubstr("CHECKPOINT_REFUSED"), HasSubstr(change.named)));
   }
 }
 
-TEST_F(RefusedCheckpoint, LabelsAndThreadsDoNotMatter) {
+TEST(RefusedCheckpoint, LabelsAndThreadsDoNotMatter) {
   const JobSpec spec = GptqJob();
   const std::string folder = MakeTempDir();
   const std::string checkpoint = JoinPath(folder, "checkpoint");
@@ -196,29 +203,29 @@ TEST_F(RefusedCheckpoint, LabelsAndThreadsDoNotMatter) {
          [](const CheckpointNotice& notice) { return notice.block == 1; });
   JobSpec labelled = spec;
   labelled.labels["team"] = "blue";
-  EXPECT_EQ(RunToTheEnd(labelled, checkpoint, JoinPath(folder, "out")), "");
+  EXPECT_EQ(Refusal(labelled, checkpoint), "");
 }
 
-TEST_F(RefusedCheckpoint, FolderOfSomebodyElseIsNotTouched) {
+TEST(RefusedCheckpoint, FolderOfSomebodyElseIsNotTouched) {
   const std::string folder = MakeTempDir();
   Overwrite(JoinPath(folder, "model-00001-of-00002.safetensors"), "precious");
-  EXPECT_THAT(Run({.spec = GptqJob(), .out = JoinPath(MakeTempDir(), "out"), .checkpoint = folder}),
+  EXPECT_THAT(RunSmallJob({.spec = GptqJob(), .out = JoinPath(MakeTempDir(), "out"), .checkpoint = folder}),
               FailsWith("CHECKPOINT_FOLDER_FOREIGN", "model-00001-of-00002.safetensors"));
   EXPECT_EQ(ReadAll(JoinPath(folder, "model-00001-of-00002.safetensors")), "precious");
 }
 
 // A step that fails, before or after it was done, costs a checkpoint and nothing else.
-TEST_F(RefusedCheckpoint, FailedCommitsDoNotEndTheJob) {
+TEST(RefusedCheckpoint, FailedCommitsDoNotEndTheJob) {
   const JobSpec spec = SmallJob(ModelOfBlocks("quantd-tiny-llama", 2), "gptq");
   const std::string clean = JoinPath(MakeTempDir(), "out");
-  ASSERT_OK(Run({.spec = spec, .out = clean}));
+  ASSERT_OK(RunSmallJob({.spec = spec, .out = clean}));
   for (const std::string step : {"checkpoint.write", "checkpoint.fsync", "checkpoint.rename", "checkpoint.dirsync"}) {
     for (const std::string side : {"before", "after"}) {
       SCOPED_TRACE(absl::StrCat(step, ".", side));
       const std::string folder = MakeTempDir();
       SmallRun run{.spec = spec, .out = JoinPath(folder, "out"), .checkpoint = JoinPath(folder, "checkpoint")};
       ASSERT_OK(SetFailPoints(absl::StrCat(step, ".", side, "=error@3")));
-      ASSERT_OK_AND_ASSIGN(const Report report, Run(run));
+      ASSERT_OK_AND_ASSIGN(const Report report, RunSmallJob(run));
       ASSERT_OK(SetFailPoints(""));
       EXPECT_EQ(report.checkpoint->failures, 1);
       EXPECT_GE(report.checkpoint->commits, 2);
@@ -228,10 +235,10 @@ TEST_F(RefusedCheckpoint, FailedCommitsDoNotEndTheJob) {
 }
 
 // The process ends at each step of a commit: the checkpoint before or the new one is found, never neither.
-TEST_F(RefusedCheckpoint, DeathAtEveryStepOfACommit) {
+TEST(RefusedCheckpoint, DeathAtEveryStepOfACommit) {
   const JobSpec spec = SmallJob(ModelOfBlocks("quantd-tiny-llama", 2), "gptq");
   const std::string clean = JoinPath(MakeTempDir(), "out");
-  ASSERT_OK(Run({.spec = spec, .out = clean}));
+  ASSERT_OK(RunSmallJob({.spec = spec, .out = clean}));
   for (const std::string step : {"checkpoint.write", "checkpoint.fsync", "checkpoint.rename", "checkpoint.dirsync"}) {
     for (const std::string side : {"before", "after"}) {
       SCOPED_TRACE(absl::StrCat(step, ".", side));
@@ -251,7 +258,7 @@ TEST_F(RefusedCheckpoint, DeathAtEveryStepOfACommit) {
       };
       const pid_t child = fork();
       if (child == 0) {
-        (void)Run(run);
+        (void)RunSmallJob(run);
         _exit(0);
       }
       int status = 0;
@@ -259,10 +266,19 @@ TEST_F(RefusedCheckpoint, DeathAtEveryStepOfACommit) {
       ASSERT_FALSE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << "the point was never passed";
       run.progress = nullptr;
       std::string problem;
+      double resumed = 0;
+      std::atomic<bool> cancelled{false};
+      const bool to_the_end = step == "checkpoint.rename";  // the others stop once they have said where they begin
+      run.cancelled = &cancelled;
       run.on_problem = [&](const absl::Status& said) { problem = said.ToString(); };
-      ASSERT_OK_AND_ASSIGN(const Report report, Run(run));
+      run.on_resume = [&](const CheckpointNotice& notice) {
+        resumed = notice.fraction;
+        cancelled = !to_the_end;
+      };
+      EXPECT_EQ(RunSmallJob(run).ok(), to_the_end);
       EXPECT_EQ(problem, "");
-      EXPECT_GT(report.checkpoint->resumed_from_fraction, 0);
+      EXPECT_GT(resumed, 0);
+      if (!to_the_end) continue;
       EXPECT_EQ(Digests(run.out), Digests(clean));
     }
   }

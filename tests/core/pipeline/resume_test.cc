@@ -1,6 +1,6 @@
 // A job that is killed, again and again, ends with the bytes of one that was not, and redoes little.
-#include <cstdlib>
-#include <fstream>
+#include <atomic>
+#include <functional>
 #include <random>
 #include <vector>
 
@@ -51,7 +51,7 @@ SmallRun RunIn(const std::string& folder, JobSpec spec) {
 
 std::map<std::string, std::string> Uninterrupted(const JobSpec& spec) {
   const std::string out = JoinPath(MakeTempDir(), "out");
-  const auto report = Run({.spec = spec, .out = out});
+  const auto report = RunSmallJob({.spec = spec, .out = out});
   EXPECT_OK(report);
   return Digests(out);
 }
@@ -68,7 +68,7 @@ TEST_P(ResumeTest, ChainOfKillsGivesTheSameBytes) {
   run.on_commit = [&](const CheckpointNotice&) {
     if (--left == 0) Die();
   };
-  constexpr int kCommits[] = {1, 3, 7, 12};
+  constexpr int kCommits[] = {1, 4, 13, 23};
   do {
     left = kCommits[kills % 4];
     run.threads = 1 + kills % 2;
@@ -79,29 +79,36 @@ TEST_P(ResumeTest, ChainOfKillsGivesTheSameBytes) {
   EXPECT_EQ(Digests(run.out), Uninterrupted(spec));
 }
 
-// With the default pacing, wherever it is killed: the next run begins within 15 % of the work.
+// What the next run would go on from: it is cancelled as soon as it says so.
+double ResumedFraction(SmallRun run) {
+  std::atomic<bool> cancelled{false};
+  double fraction = 0;
+  run.cancelled = &cancelled;
+  run.on_resume = [&](const CheckpointNotice& notice) {
+    fraction = notice.fraction;
+    cancelled = true;
+  };
+  EXPECT_THAT(RunSmallJob(run), FailsWith("CANCELLED", ""));
+  return fraction;
+}
+
+// Without any commit for time's sake, wherever it is killed: the next run begins within 15 % of the work.
 TEST_P(ResumeTest, KilledAnywhereRedoesLittle) {
   const JobSpec spec = SpecOf(GetParam());
-  for (const double killed_at : {0.15, 0.4, 0.62, 0.9, 0.97}) {
+  for (const double killed_at : {0.33, 0.9, 0.97}) {
     SmallRun run = RunIn(MakeTempDir(), spec);
     run.progress = [&](const ProgressState& state) {
       if (state.fraction >= killed_at) Die();
     };
     ASSERT_TRUE(RunUntilDeath(run));
-    double resumed_at = 0;
     run.progress = nullptr;
-    run.on_resume = [&](const CheckpointNotice& notice) { resumed_at = notice.fraction; };
-    if (killed_at == 0.9) {
-      ASSERT_OK_AND_ASSIGN(const Report report, Run(run));
-      // Counted by this run's own work, not by what the checkpoint says of itself.
-      EXPECT_LE(report.work.this_run / report.work.total, 0.1 + 0.15);
-    } else {
-      const std::atomic<bool> cancelled{true};
-      run.cancelled = &cancelled;
-      EXPECT_THAT(Run(run), FailsWith("CANCELLED", ""));
-    }
-    EXPECT_LE(killed_at - resumed_at, 0.15) << killed_at;
-    RecordProperty(absl::StrCat("redone_when_killed_at_", killed_at), absl::StrCat(killed_at - resumed_at));
+    const double redone = killed_at - ResumedFraction(run);
+    EXPECT_LE(redone, 0.15) << killed_at;
+    RecordProperty(absl::StrCat("redone_when_killed_at_", killed_at), absl::StrCat(redone));
+    if (killed_at != 0.9) continue;
+    // Counted by the next run's own work, not by what the checkpoint says of itself.
+    ASSERT_OK_AND_ASSIGN(const Report report, RunSmallJob(run));
+    EXPECT_LE(report.work.this_run / report.work.total, 0.1 + 0.15);
   }
 }
 
@@ -124,7 +131,7 @@ TEST_P(ResumeTest, CommitsAreWhatTheySay) {
     EXPECT_EQ(named[0], "checkpoint.json");
     EXPECT_THAT(*RealFileSystem().ListDirectory(run.checkpoint), testing::UnorderedElementsAreArray(named));
   };
-  ASSERT_OK_AND_ASSIGN(const Report report, Run(run));
+  ASSERT_OK_AND_ASSIGN(const Report report, RunSmallJob(run));
   EXPECT_EQ(blocks, GetParam().blocks);
   EXPECT_GE(commits, GetParam().blocks);
   EXPECT_EQ(report.checkpoint->commits, commits);
@@ -132,13 +139,13 @@ TEST_P(ResumeTest, CommitsAreWhatTheySay) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Jobs, ResumeTest, testing::ValuesIn(kJobs),
-                         [](const auto& info) { return std::string(info.param.name); });
+                         [](const auto& test) { return std::string(test.param.name); });
 
 TEST(Resume, CancelledJobCommitsAndGoesOn) {
   const JobSpec spec = SpecOf(kJobs[3]);
   const auto expected = Uninterrupted(spec);
   std::mt19937 random(20);
-  for (int round = 0; round < 4; ++round) {
+  for (int round = 0; round < 3; ++round) {
     const std::string folder = MakeTempDir();
     const double at = std::uniform_real_distribution<double>(0.02, 0.98)(random);
     std::atomic<bool> cancelled{false};
@@ -149,12 +156,12 @@ TEST(Resume, CancelledJobCommitsAndGoesOn) {
       stopped = state.fraction;
       if (state.fraction >= at) cancelled = true;
     };
-    EXPECT_THAT(Run(run), FailsWith("CANCELLED", "cancelled"));
+    EXPECT_THAT(RunSmallJob(run), FailsWith("CANCELLED", "cancelled"));
     EXPECT_FALSE(RealFileSystem().Exists(run.out + ".partial"));
     run.cancelled = nullptr;
     run.progress = nullptr;
     run.on_resume = [&](const CheckpointNotice& notice) { resumed = notice.fraction; };
-    ASSERT_OK(Run(run));
+    ASSERT_OK(RunSmallJob(run));
     EXPECT_DOUBLE_EQ(resumed, stopped) << "a small state is committed when the job is told to stop";
     EXPECT_EQ(Digests(run.out), expected);
   }
@@ -170,10 +177,10 @@ TEST(Resume, ProgressBeginsWhereItStopped) {
   std::vector<ProgressState> states;
   run.on_commit = nullptr;
   run.progress = [&](const ProgressState& state) { states.push_back(state); };
-  ASSERT_OK_AND_ASSIGN(const Report report, Run(run));
+  ASSERT_OK_AND_ASSIGN(const Report report, RunSmallJob(run));
   double last = 0;
   for (const ProgressState& state : states) {
-    if (state.phase != "plan") EXPECT_GT(state.fraction, 0.5) << state.phase;
+    EXPECT_TRUE(state.phase == "plan" || state.fraction > 0.5) << state.phase << " " << state.fraction;
     EXPECT_GE(state.fraction, last);
     last = state.fraction;
   }

@@ -20,7 +20,7 @@ JobSpec SmallJob(const std::string& model_folder, const std::string& preset);
 struct SmallRun {
   JobSpec spec;
   std::string out;
-  std::string checkpoint;  // empty: none
+  std::string checkpoint = {};  // empty: none
   absl::Duration interval = absl::InfiniteDuration();
   int threads = 1;
   ProgressCallback progress = nullptr;
@@ -30,7 +30,7 @@ struct SmallRun {
   const std::atomic<bool>* cancelled = nullptr;
 };
 
-absl::StatusOr<Report> Run(const SmallRun& run);
+absl::StatusOr<Report> RunSmallJob(const SmallRun& run);
 
 // Runs in a process of its own, which `run`'s callbacks may end at any instant with Die(). True when it died so, false
 // when it ran to its end; any other end is a failure of the test.
