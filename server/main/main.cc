@@ -18,6 +18,7 @@
 #include "core/base/status.h"
 #include "server/config/settings.h"
 #include "server/daemon/daemon.h"
+#include "server/main/fsck_command.h"
 
 namespace quantd {
 namespace {
@@ -31,10 +32,9 @@ constexpr int kExitOther = 1;
 constexpr int kExitUsage = 2;
 // docs/operations.md has the same table.
 constexpr ExitCode kExitCodes[] = {
-    {"SETTING_INVALID", 2},         {"SETTING_UNKNOWN", 2},       {"ROOT_MISSING", 2},
-    {"ADDRESS_INVALID", 2},         {"DATA_DIRECTORY_LOCKED", 3}, {"DATA_DIRECTORY_TOO_NEW", 3},
-    {"DATA_DIRECTORY_UNUSABLE", 3}, {"STORE_CORRUPT", 3},         {"DISK_FULL", 3},
-    {"DATABASE_FOREIGN", 3},
+    {"SETTING_INVALID", 2},         {"SETTING_UNKNOWN", 2},        {"ROOT_MISSING", 2},       {"ADDRESS_INVALID", 2},
+    {"DATA_DIRECTORY_LOCKED", 3},   {"DATA_DIRECTORY_TOO_NEW", 3}, {"DATA_DIRECTORY_OLD", 3}, {"DATABASE_MISSING", 3},
+    {"DATA_DIRECTORY_UNUSABLE", 3}, {"STORE_CORRUPT", 3},          {"DISK_FULL", 3},          {"DATABASE_FOREIGN", 3},
     {"QUANT_MISSING", 4},           {"ADDRESS_IN_USE", 5},
 };
 
@@ -124,6 +124,11 @@ absl::Status Run(const CLI::App& app, const Flags& flags) {
   return Serve(builder.config());
 }
 
+absl::Status Check(const FsckCommand& fsck, int& exit_code) {
+  ASSIGN_OR_RETURN(exit_code, fsck.Run());
+  return absl::OkStatus();
+}
+
 }  // namespace
 }  // namespace quantd
 
@@ -131,13 +136,15 @@ int main(int argc, char** argv) {
   CLI::App app("Serves quantization jobs: queue, workers, artifacts, metrics.");
   quantd::Flags flags;
   quantd::Declare(app, flags);
+  const quantd::FsckCommand fsck(app);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : quantd::kExitUsage;
   }
-  const absl::Status status = quantd::Run(app, flags);
-  if (status.ok()) return 0;
+  int exit_code = 0;
+  const absl::Status status = fsck.chosen() ? quantd::Check(fsck, exit_code) : quantd::Run(app, flags);
+  if (status.ok()) return exit_code;
   std::fprintf(stderr, "quantd: %s: %s\n", quantd::ReasonOf(status).c_str(), std::string(status.message()).c_str());
   return quantd::ExitCodeOf(status);
 }

@@ -8,7 +8,6 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "core/base/logging.h"
 #include "core/base/status.h"
 #include "tests/durability/simulated_service.h"
 #include "tests/testing/status_matchers.h"
@@ -49,9 +48,6 @@ bool IsExpected(const absl::Status& status) {
 
 class IoErrorTest : public testing::TestWithParam<Fault> {
  protected:
-  IoErrorTest() { SetMinimumSeverity(static_cast<Severity>(static_cast<int>(Severity::kError) + 1)); }
-  ~IoErrorTest() override { SetMinimumSeverity(Severity::kInfo); }
-
   // A short life of the service; the errors it met.
   static std::vector<absl::Status> Live(SimulatedService& service) {
     std::mt19937_64 random(1);

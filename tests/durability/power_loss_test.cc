@@ -9,7 +9,6 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "core/base/logging.h"
 #include "tests/durability/simulated_service.h"
 #include "tests/testing/status_matchers.h"
 
@@ -31,9 +30,6 @@ int Seeds() {
 
 class PowerLoss : public testing::Test {
  protected:
-  PowerLoss() { SetMinimumSeverity(static_cast<Severity>(static_cast<int>(Severity::kError) + 1)); }
-  ~PowerLoss() override { SetMinimumSeverity(Severity::kInfo); }
-
   // Works until the power fails, then looks at what is left.
   void FailOnce(SimulatedService& service, uint64_t seed) {
     std::mt19937_64 random(seed);

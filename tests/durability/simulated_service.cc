@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "absl/strings/str_cat.h"
+#include "core/base/logging.h"
 #include "core/base/sha256.h"
 #include "server/store/sqlite_connection.h"
 #include "server/store/sqlite_database.h"
@@ -90,6 +91,15 @@ std::string Promises::RandomJob(std::mt19937_64& random) {
 int Promises::NextNumber() {
   const std::lock_guard<std::mutex> lock(mutex_);
   return next_number_++;
+}
+
+SimulatedService::SimulatedService() : disk_(MakeMemoryDir()), vfs_(disk_), files_(disk_) {
+  SetMinimumSeverity(static_cast<Severity>(static_cast<int>(Severity::kError) + 1));
+}
+
+SimulatedService::~SimulatedService() {
+  Stop();
+  SetMinimumSeverity(Severity::kInfo);
 }
 
 absl::Status SimulatedService::Start() {

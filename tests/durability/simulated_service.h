@@ -52,8 +52,8 @@ class Promises {
 
 class SimulatedService {
  public:
-  SimulatedService() : disk_(MakeMemoryDir()), vfs_(disk_), files_(disk_) {}
-  ~SimulatedService() { Stop(); }
+  SimulatedService();  // quiet: what goes wrong here is meant to
+  ~SimulatedService();
 
   absl::Status Start();
   bool running() const { return scheduler_ != nullptr; }
