@@ -54,8 +54,9 @@ absl::StatusOr<int64_t> FolderBytes(FileSystem& files, const std::string& folder
 
 absl::Status PublishFolder(FileSystem& files, const std::string& folder, const std::string& out, bool overwrite) {
   if (overwrite) RETURN_IF_ERROR(files.RemoveAll(out));
+  // No durable step: a job of the service counts once its files are with the server.
   RETURN_IF_ERROR(files.Rename(folder, out));
-  return files.SyncDirectory(DirectoryName(out));
+  return files.SyncDirectory(DirectoryName(out));  // No durable step: as above.
 }
 
 }  // namespace quantd

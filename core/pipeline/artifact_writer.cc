@@ -112,6 +112,7 @@ absl::Status ArtifactWriter::Finish(const std::string& source_folder) {
   Json weight_map = Json::object();
   for (const auto& [tensor, file] : index_) weight_map[tensor] = file;
   const Json index = {{"metadata", {{"total_size", tensor_bytes_}}}, {"weight_map", std::move(weight_map)}};
+  // No durable step: the folder is not the result yet.
   RETURN_IF_ERROR(WriteFileDurably(files_, JoinPath(folder_, kIndexFile), JsonText(index)));
   return CopyModelFiles(files_, source_folder, folder_);
 }

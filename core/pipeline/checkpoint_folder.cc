@@ -171,11 +171,12 @@ absl::Status CheckpointFolder::WriteDocument(const std::string& text) {
     return file->Append(text);
   };
   const auto sync = [&]() -> absl::Status {
-    RETURN_IF_ERROR(file->Sync());
+    RETURN_IF_ERROR(file->Sync());  // Durable step: checkpoint.fsync.
     return file->Close();
   };
   RETURN_IF_ERROR(RunDurableStep(DurableStep::kCheckpointWrite, write));
   RETURN_IF_ERROR(RunDurableStep(DurableStep::kCheckpointSync, sync));
+  // Durable step: checkpoint.rename.
   const auto rename = [&] { return files_.Rename(temporary, JoinPath(path_, kCheckpointFileName)); };
   return RunDurableStep(DurableStep::kCheckpointRename, rename);
 }
@@ -183,6 +184,7 @@ absl::Status CheckpointFolder::WriteDocument(const std::string& text) {
 absl::StatusOr<CheckpointFile> CheckpointFolder::Commit(CheckpointDocument& document,
                                                         const CheckpointContent& content) {
   RETURN_IF_ERROR(Add(content, document));
+  // Durable step: checkpoint.dirsync.
   const auto sync_names = [&] { return files_.SyncDirectory(path_); };
   // The names of the parts come before the document that relies on them.
   RETURN_IF_ERROR(RunDurableStep(DurableStep::kCheckpointDirectorySync, sync_names));

@@ -246,6 +246,7 @@ absl::Status JobRun::FillMeasurements() {
 
 absl::Status JobRun::Publish() {
   const auto write = [&](const char* name, const std::string& text) {
+    // No durable step: the folder is not the result yet.
     return WriteFileDurably(files_, JoinPath(folder_, name), text);
   };
   RETURN_IF_ERROR(write(kReportFile, JsonText(ReportToJson(report_, ReportContent::kDeterministic))));

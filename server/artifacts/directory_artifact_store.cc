@@ -33,8 +33,9 @@ class DirectoryArtifactStore : public ArtifactStore {
     RETURN_IF_ERROR(files_.CreateDirectories(published_));
     RETURN_IF_ERROR(files_.CreateDirectories(staging_));
     RETURN_IF_ERROR(files_.CreateDirectories(checkpoint_root_));
+    // No durable step: nothing has been accepted yet.
     RETURN_IF_ERROR(files_.SyncDirectory(DirectoryName(published_)));
-    return files_.SyncDirectory(directory_);
+    return files_.SyncDirectory(directory_);  // No durable step: the same.
   }
 
   absl::StatusOr<int64_t> UploadOffset(const StagingKey& key, absl::string_view path) override {
@@ -65,7 +66,8 @@ class DirectoryArtifactStore : public ArtifactStore {
     RETURN_IF_ERROR(CreateStagedFolder(StagedFolder(key, file.path())));
     auto upload = std::make_unique<DirectoryUpload>(files_, file, final_path, offset);
     if (offset == file.size_bytes() && files_.Exists(final_path)) {
-      // Complete already: continue it as a part, which Finish checks and renames once more.
+      // Complete already: continue it as a part, which Finish checks and renames once more. No durable step: the upload
+      // goes on under either name.
       RETURN_IF_ERROR(files_.Rename(final_path, absl::StrCat(final_path, kPartSuffix)));
     }
     RETURN_IF_ERROR(upload->Start(std::move(busy), /*from_zero=*/offset == 0));
@@ -141,7 +143,7 @@ class DirectoryArtifactStore : public ArtifactStore {
   absl::Status CreateStagedFolder(const std::string& folder) {
     RETURN_IF_ERROR(files_.CreateDirectories(folder));
     for (std::string above = DirectoryName(folder); above.size() >= staging_.size(); above = DirectoryName(above)) {
-      RETURN_IF_ERROR(files_.SyncDirectory(above));
+      RETURN_IF_ERROR(files_.SyncDirectory(above));  // No durable step: the folder is empty.
     }
     return absl::OkStatus();
   }
@@ -202,7 +204,7 @@ class DirectoryArtifactStore : public ArtifactStore {
     const std::string folder = DirectoryName(published);
     if (there != published) {
       RETURN_IF_ERROR(files_.CreateDirectories(folder));
-      RETURN_IF_ERROR(files_.SyncDirectory(published_));
+      RETURN_IF_ERROR(files_.SyncDirectory(published_));  // No durable step: the folder is empty.
       RETURN_IF_ERROR(RunDurableStep(DurableStep::kArtifactRename, [&] { return files_.Rename(there, published); }));
     }
     // Also for a file that is there already: an earlier try may have failed right here.

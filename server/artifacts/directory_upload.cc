@@ -40,10 +40,11 @@ absl::Status DirectoryUpload::Finish() {
     return status;
   }
   RETURN_IF_ERROR(CheckDigest());
+  // No durable step: the upload goes on under either name.
   RETURN_IF_ERROR(files_.Rename(part_path_, final_path_));
-  // The name must last as well: the worker drops its own copy once everything is here.
+  // The name must last as well: the worker drops its own copy once everything is here. No durable step: as above.
   const absl::Status named = files_.SyncDirectory(DirectoryName(final_path_));
-  if (!named.ok()) (void)files_.Rename(final_path_, part_path_);
+  if (!named.ok()) (void)files_.Rename(final_path_, part_path_);  // No durable step: as above.
   return named;
 }
 

@@ -176,6 +176,7 @@ class RunningDaemon : public Daemon {
     Log(Severity::kInfo, "serving", {{"grpc", grpc_->address()}, {"http", http_->address()}});
     if (config_.port_file.empty()) return absl::OkStatus();
     const Json ports = {{"grpc", grpc_->address()}, {"http", http_->address()}};
+    // No durable step: it is written at each start.
     return WriteFileDurably(RealFileSystem(), config_.port_file, JsonText(ports));
   }
 

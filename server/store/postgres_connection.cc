@@ -195,7 +195,8 @@ absl::Status PostgresConnection::BeginRead() {
 }
 
 absl::Status PostgresConnection::Commit() {
-  ASSIGN_OR_RETURN(const PostgresResult result, Query("COMMIT"));
+  ASSIGN_OR_RETURN(const PostgresResult result, Query("COMMIT"));  // Durable step: the caller's.
+  // Durable step: the caller's.
   // A transaction with a failed statement is rolled back by its COMMIT, without an error.
   if (absl::string_view(PQcmdStatus(result.get())) == "COMMIT") return absl::OkStatus();
   first_error_.Update(absl::InternalError("PostgreSQL rolled a transaction back instead of committing it"));

@@ -60,6 +60,7 @@ class ReaderPool {
 absl::Status ReadIn(SqliteConnection& reader, const SqlBody& body) {
   RETURN_IF_ERROR(reader.Prepare("BEGIN")->Run());
   const absl::Status status = body(reader);
+  // No durable step: nothing was written.
   if (reader.in_transaction()) RETURN_IF_ERROR(reader.Prepare("COMMIT")->Run());
   return status;
 }

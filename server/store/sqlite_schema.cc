@@ -73,7 +73,7 @@ absl::Status MigrateInTransaction(SqliteConnection& connection, int64_t version)
   RETURN_IF_ERROR(version == 0 ? connection.Execute(SchemaSql(SqlDialect::kSqlite)) : UpgradeVersion1(connection));
   RETURN_IF_ERROR(connection.Execute(
       absl::StrCat("PRAGMA user_version = ", kSchemaVersion, "; PRAGMA application_id = ", kSqliteApplicationId)));
-  return connection.Execute("COMMIT");
+  return connection.Execute("COMMIT");  // Durable step: migrate.commit.
 }
 
 absl::Status Foreign(const std::string& path) {

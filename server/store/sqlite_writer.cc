@@ -58,6 +58,7 @@ absl::Status SqliteWriter::RunBatch(const GroupCommit::Batch& batch) {
     if (!connection_->in_transaction() || connection_->failed()) return write->status;
   }
   const bool nothing = batch.size() == 1 && !batch.front()->status.ok();
+  // Durable step: the caller's.
   return connection_->Prepare(nothing ? "ROLLBACK" : "COMMIT")->Run();
 }
 

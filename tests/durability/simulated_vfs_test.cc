@@ -39,7 +39,8 @@ class SimulatedDatabase {
     disk.LosePower(seed);
     const auto again = SqliteConnection::Open(JoinPath(disk.root(), "x.db"), /*read_only=*/false);
     if (!again.ok()) return -1;
-    const auto count = (*again)->Prepare("SELECT count(*), (SELECT integrity_check FROM pragma_integrity_check) FROM t");
+    const auto count =
+        (*again)->Prepare("SELECT count(*), (SELECT integrity_check FROM pragma_integrity_check) FROM t");
     const auto row = count->Step();
     return row.ok() && count->Bytes(1) == "ok" ? count->Int(0) : -1;
   }

@@ -140,6 +140,7 @@ absl::Status PrepareScratch(FileSystem& files, const std::string& scratch, const
   RETURN_IF_ERROR(CheckDiskBudget(files, DirectoryName(scratch), assignment.estimate()));
   RETURN_IF_ERROR(files.CreateDirectories(scratch));
   if (chmod(scratch.c_str(), 0700) != 0) return ErrnoError(errno, absl::StrCat("restricting ", scratch));
+  // No durable step: an attempt begins with an empty folder.
   return WriteFileDurably(files, JobFilePath(scratch), json);
 }
 
