@@ -4,8 +4,8 @@
 
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_format.h"
-#include "core/base/sha256.h"
 #include "core/base/status.h"
+#include "server/api/checked_file.h"
 #include "server/api/quant_service.h"
 #include "server/api/resource_names.h"
 #include "server/api/rpc_call.h"
@@ -15,70 +15,30 @@ namespace {
 
 // How often a waiting stream looks whether its caller is still there.
 constexpr absl::Duration kCancelCheck = absl::Milliseconds(250);
-constexpr uint64_t kChunkBytes = 256 << 10;
 
 absl::Status CallerGone() {
   return absl::CancelledError("the caller has gone");
 }
 
-// One file on its way to a client, hashed from its first byte on whatever the offset, so that `done` is always backed
-// by the digest.
-class FileSender {
- public:
-  FileSender(const RandomAccessFile& file, const v1::ArtifactFile& description,
-             grpc::ServerWriter<v1::DownloadArtifactResponse>& writer)
-      : file_(file), description_(description), writer_(writer) {}
-
-  absl::Status Send(uint64_t offset, const grpc::ServerContext& context) {
-    v1::DownloadArtifactResponse message;
-    message.set_size_bytes(description_.size_bytes());
-    message.set_sha256(description_.sha256());
-    RETURN_IF_ERROR(HashPrefix(offset));
-    while (offset < file_.size_bytes()) {
-      if (context.IsCancelled()) return CallerGone();
-      message.set_offset(static_cast<int64_t>(offset));
-      RETURN_IF_ERROR(ReadChunk(offset, message.mutable_data()));
-      offset += message.data().size();
-      if (!writer_.Write(message)) return CallerGone();
-      message.Clear();
-    }
-    message.set_offset(static_cast<int64_t>(offset));
-    return Finish(message);
+absl::Status SendFile(const RandomAccessFile& file, const v1::ArtifactFile& description, uint64_t offset,
+                      const grpc::ServerContext& context, grpc::ServerWriter<v1::DownloadArtifactResponse>& writer) {
+  CheckedFile checked(file, description);
+  RETURN_IF_ERROR(checked.SkipTo(offset));
+  v1::DownloadArtifactResponse message;
+  message.set_size_bytes(description.size_bytes());
+  message.set_sha256(description.sha256());
+  while (!checked.at_end()) {
+    if (context.IsCancelled()) return CallerGone();
+    message.set_offset(static_cast<int64_t>(checked.offset()));
+    RETURN_IF_ERROR(checked.Next(message.mutable_data()));
+    if (!writer.Write(message)) return CallerGone();
+    message.Clear();
   }
-
- private:
-  absl::Status ReadChunk(uint64_t offset, std::string* chunk) {
-    chunk->resize(std::min(kChunkBytes, file_.size_bytes() - offset));
-    RETURN_IF_ERROR(file_.Read(offset, absl::MakeSpan(*chunk)));
-    digest_.Update(*chunk);
-    return absl::OkStatus();
-  }
-
-  absl::Status HashPrefix(uint64_t end) {
-    std::string chunk;
-    for (uint64_t offset = 0; offset < end; offset += chunk.size()) {
-      chunk.resize(std::min(kChunkBytes, end - offset));
-      RETURN_IF_ERROR(file_.Read(offset, absl::MakeSpan(chunk)));
-      digest_.Update(chunk);
-    }
-    return absl::OkStatus();
-  }
-
-  absl::Status Finish(v1::DownloadArtifactResponse& message) {
-    if (digest_.Finish() != description_.sha256()) {
-      return ReasonError(absl::StatusCode::kDataLoss, "DIGEST_MISMATCH",
-                         absl::StrFormat("%s: the stored bytes do not have SHA-256 %s any more; run the job again",
-                                         description_.path(), description_.sha256()));
-    }
-    message.set_done(true);
-    return writer_.Write(message) ? absl::OkStatus() : CallerGone();
-  }
-
-  const RandomAccessFile& file_;
-  const v1::ArtifactFile& description_;
-  grpc::ServerWriter<v1::DownloadArtifactResponse>& writer_;
-  Sha256 digest_;
-};
+  RETURN_IF_ERROR(checked.Check("run the job again"));
+  message.set_offset(static_cast<int64_t>(checked.offset()));
+  message.set_done(true);
+  return writer.Write(message) ? absl::OkStatus() : CallerGone();
+}
 
 absl::StatusOr<v1::ArtifactFile> FindFile(const v1::QuantJob& job, const std::string& path) {
   if (!job.has_artifact()) {
@@ -168,7 +128,7 @@ absl::Status QuantService::Download(const grpc::ServerContext& context, const v1
   ASSIGN_OR_RETURN(const auto file, parts_.artifacts.Open(description.sha256()));
   parts_.metrics.Increment(Metric::kArtifactBytes, {"sent"},
                            static_cast<double>(description.size_bytes() - request.offset()));
-  return FileSender(*file, description, writer).Send(static_cast<uint64_t>(request.offset()), context);
+  return SendFile(*file, description, static_cast<uint64_t>(request.offset()), context, writer);
 }
 
 }  // namespace quantd

@@ -1,6 +1,8 @@
 #include "server/api/worker_service.h"
 
+#include "absl/strings/str_format.h"
 #include "core/base/status.h"
+#include "server/api/checked_file.h"
 #include "server/api/rpc_call.h"
 
 namespace quantd {
@@ -62,6 +64,51 @@ grpc::Status WorkerService::GetUploadOffset(grpc::ServerContext*, const v1::GetU
     response->set_offset(offset);
     return absl::OkStatus();
   });
+}
+
+grpc::Status WorkerService::CommitCheckpoint(grpc::ServerContext*, const v1::CommitCheckpointRequest* request,
+                                             v1::CommitCheckpointResponse*) {
+  return AnswerRpc(metrics_, "CommitCheckpoint", [&] {
+    return AsStaleLease(scheduler_.checkpoints().Commit({request->job(), request->fence()}, request->checkpoint()));
+  });
+}
+
+grpc::Status WorkerService::CheckpointFilesMissing(grpc::ServerContext*, const v1::CommitCheckpointRequest* request,
+                                                   v1::CheckpointFilesMissingResponse* response) {
+  return AnswerRpc(metrics_, "CheckpointFilesMissing", [&]() -> absl::Status {
+    const auto missing =
+        scheduler_.checkpoints().FilesMissing({request->job(), request->fence()}, request->checkpoint());
+    RETURN_IF_ERROR(AsStaleLease(missing.status()));
+    response->mutable_paths()->Assign(missing->begin(), missing->end());
+    return absl::OkStatus();
+  });
+}
+
+grpc::Status WorkerService::DownloadCheckpoint(grpc::ServerContext* context,
+                                               const v1::DownloadCheckpointRequest* request,
+                                               grpc::ServerWriter<v1::DownloadCheckpointResponse>* writer) {
+  return AnswerRpc(metrics_, "DownloadCheckpoint", [&] { return Download(*context, *request, *writer); });
+}
+
+absl::Status WorkerService::Download(const grpc::ServerContext& context, const v1::DownloadCheckpointRequest& request,
+                                     grpc::ServerWriter<v1::DownloadCheckpointResponse>& writer) {
+  const auto file = scheduler_.checkpoints().Open({request.job(), request.fence()}, request.path());
+  RETURN_IF_ERROR(AsStaleLease(file.status()));
+  if (request.offset() < 0 || static_cast<uint64_t>(request.offset()) > file->bytes->size_bytes()) {
+    return WithField(ReasonError(absl::StatusCode::kOutOfRange, "OFFSET_BEYOND_END",
+                                 absl::StrFormat("offset is %d, %s has %d bytes", request.offset(), request.path(),
+                                                 file->bytes->size_bytes())),
+                     "offset");
+  }
+  CheckedFile checked(*file->bytes, file->description);
+  RETURN_IF_ERROR(checked.SkipTo(static_cast<uint64_t>(request.offset())));
+  v1::DownloadCheckpointResponse message;
+  while (!checked.at_end()) {
+    message.set_offset(static_cast<int64_t>(checked.offset()));
+    RETURN_IF_ERROR(checked.Next(message.mutable_data()));
+    if (context.IsCancelled() || !writer.Write(message)) return absl::CancelledError("the caller has gone");
+  }
+  return checked.Check("begin without a checkpoint");
 }
 
 }  // namespace quantd

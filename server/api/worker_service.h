@@ -22,8 +22,16 @@ class WorkerService final : public v1::WorkerService::Service {
                               v1::UploadArtifactResponse* response) override;
   grpc::Status GetUploadOffset(grpc::ServerContext* context, const v1::GetUploadOffsetRequest* request,
                                v1::GetUploadOffsetResponse* response) override;
+  grpc::Status CommitCheckpoint(grpc::ServerContext* context, const v1::CommitCheckpointRequest* request,
+                                v1::CommitCheckpointResponse* response) override;
+  grpc::Status CheckpointFilesMissing(grpc::ServerContext* context, const v1::CommitCheckpointRequest* request,
+                                      v1::CheckpointFilesMissingResponse* response) override;
+  grpc::Status DownloadCheckpoint(grpc::ServerContext* context, const v1::DownloadCheckpointRequest* request,
+                                  grpc::ServerWriter<v1::DownloadCheckpointResponse>* writer) override;
 
  private:
+  absl::Status Download(const grpc::ServerContext& context, const v1::DownloadCheckpointRequest& request,
+                        grpc::ServerWriter<v1::DownloadCheckpointResponse>& writer);
   absl::Status Upload(grpc::ServerReader<v1::UploadArtifactRequest>& reader, v1::UploadArtifactResponse* response);
 
   Scheduler& scheduler_;

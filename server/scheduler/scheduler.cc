@@ -61,6 +61,7 @@ Scheduler::Scheduler(SchedulerOptions options, SchedulerServices services)
       artifacts_(services.artifacts),
       clock_(services.clock),
       metrics_(services.metrics),
+      checkpoints_(services.store, services.artifacts, services.clock, [this] { changes_.Notify(); }),
       workers_(services.clock, std::max(options.lease, kShortestConnectedFor)) {}
 
 absl::StatusOr<SubmitResult> Scheduler::Submit(const NewJob& job) {
@@ -82,7 +83,10 @@ absl::StatusOr<JobRecord> Scheduler::Cancel(absl::string_view id) {
       Update(DurableStep::kCancel, id, [&](JobRecord& record) { return RequestCancel(record, clock_.Now()); });
   if (ReasonOf(cancelled.status()) == "NOTHING_TO_CANCEL") return store_.Get(id);
   RETURN_IF_ERROR(cancelled.status());
-  if (cancelled->job.state() == QuantJob::CANCELLED) CountFinishedJob(metrics_, cancelled->job, nullptr);
+  if (cancelled->job.state() == QuantJob::CANCELLED) {
+    CountFinishedJob(metrics_, cancelled->job, nullptr);
+    checkpoints_.Drop(cancelled->id);
+  }
   WakeWorkers();
   return cancelled;
 }
@@ -124,7 +128,8 @@ absl::Status Scheduler::DropLeftovers() {
   ASSIGN_OR_RETURN(const std::vector<JobRecord> leased, store_.Leased(""));
   std::vector<StagingKey> live;
   for (const JobRecord& record : leased) live.push_back({record.id, record.fence});
-  return artifacts_.KeepStaging(live);
+  RETURN_IF_ERROR(artifacts_.KeepStaging(live));
+  return checkpoints_.DropLeftovers();
 }
 
 void Scheduler::Drain() {
@@ -223,7 +228,9 @@ absl::Status Scheduler::RecordEnd(const FinishedJob& finished) {
 
 // What the attempt staged, or with a job that has ended what all of them did.
 absl::Status Scheduler::DropStaged(const JobRecord& after, int64_t fence) {
-  return artifacts_.DropStaging({after.id, IsTerminal(after.job.state()) ? 0 : fence});
+  if (!IsTerminal(after.job.state())) return artifacts_.DropStaging({after.id, fence});
+  checkpoints_.Drop(after.id);
+  return artifacts_.DropStaging({after.id, 0});
 }
 
 void Scheduler::CountEnd(const JobRecord& record, const char* attempt_result, const v1::QuantReport* report) {

@@ -19,6 +19,7 @@
 #include "quantd/v1/worker_service.pb.h"
 #include "server/artifacts/artifact_store.h"
 #include "server/metrics/service_metrics.h"
+#include "server/scheduler/checkpoints.h"
 #include "server/scheduler/notifier.h"
 #include "server/scheduler/worker_registry.h"
 #include "server/store/job_store.h"
@@ -63,7 +64,8 @@ class Scheduler {
   // After a restart: each live lease gets a full period, since renewals could not reach a server that was away.
   absl::Status ExtendLeases();
 
-  // After a restart: removes what ended attempts left in the staging area when the server was killed.
+  // After a restart: removes what ended attempts left in the staging area, and ended jobs as checkpoints, when the
+  // server was killed.
   absl::Status DropLeftovers();
 
   // No more submissions and assignments; waiting workers are told.
@@ -76,6 +78,8 @@ class Scheduler {
   // Remarks on a queued job that no connected worker could run.
   std::vector<std::string> Conditions(const v1::QuantJob& job) const;
 
+  // Of running jobs; the worker's own calls.
+  Checkpoints& checkpoints() { return checkpoints_; }
   WorkerRegistry& workers() { return workers_; }
   // Notified with every change of any job.
   const Notifier& changes() const { return changes_; }
@@ -100,6 +104,7 @@ class Scheduler {
   ArtifactStore& artifacts_;
   Clock& clock_;
   ServiceMetrics& metrics_;
+  Checkpoints checkpoints_;
   WorkerRegistry workers_;
   // From the first file that is published to the row that says so, nobody else may end the job: its published files
   // would belong to nobody.

@@ -242,6 +242,9 @@ class Scheduler::Call {
     *assignment->mutable_spec() = record.job.spec();
     assignment->set_lease_ms(static_cast<int32_t>(absl::ToInt64Milliseconds(lease_)));
     assignment->set_attempt(record.job.attempt());
+    *assignment->mutable_estimate() = record.job.estimate();
+    if (record.checkpoint.has_value()) *assignment->mutable_checkpoint() = *record.checkpoint;
+    assignment->set_run_timeout_ms(record.job.spec().run_timeout_ms());
   }
 
   Scheduler& scheduler_;

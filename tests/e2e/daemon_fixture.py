@@ -67,7 +67,7 @@ def descendants(pid):
 
 
 class Daemon:
-    def __init__(self, folder, workers=1, listen="127.0.0.1:0"):
+    def __init__(self, folder, workers=1, listen="127.0.0.1:0", flags=()):
         self.folder = pathlib.Path(folder)
         self.data_dir = self.folder / "data"
         self.ports = self.folder / "ports.json"
@@ -76,7 +76,7 @@ class Daemon:
         self.process = subprocess.Popen(
             [BIN / "quantd", "--data-dir", self.data_dir, "--listen", listen, "--http-listen", "127.0.0.1:0",
              "--model-root", SOURCE / "data/models", "--data-root", SOURCE / "data", "--local-workers", str(workers),
-             "--worker-threads", "1", "--port-file", self.ports], stderr=self.log)
+             "--worker-threads", "1", "--port-file", self.ports, *map(str, flags)], stderr=self.log)
         wait_until(lambda: self.ports.exists() and self.ports.stat().st_size or self.process.poll() is not None, "quantd starts")
         if self.process.poll() is not None:
             raise AssertionError(f"quantd ended with {self.process.returncode}: {self.log_tail()}")
