@@ -125,7 +125,7 @@ constexpr const char* kFinishOutcomes[] = {"succeeded", "rejected", "failed", "c
 // Those that tell an operator what to look at; all others count as "other".
 constexpr const char* kFailureReasons[] = {
     "CHILD_CRASHED",    "CHILD_KILLED",         "CHILD_NOT_STARTED", "WORKER_LOST",         "MEMORY_BUDGET_EXCEEDED",
-    "MEMORY_EXHAUSTED", "DISK_BUDGET_EXCEEDED", "DISK_FULL",         "ARTIFACT_INCOMPLETE", "RUN_DEADLINE", "other",
+    "MEMORY_EXHAUSTED", "DISK_BUDGET_EXCEEDED", "DISK_FULL",         "ARTIFACT_INCOMPLETE", "other",
 };
 constexpr const char* kPhases[] = {"plan", "calibrate", "quantize", "pack", "evaluate", "publish", "other"};
 constexpr const char* kAttemptResults[] = {"finished", "failed", "expired", "returned", "cancelled"};

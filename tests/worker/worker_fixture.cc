@@ -72,7 +72,6 @@ WorkerTest::WorkerTest() : folder_(MakeTempDir()) {
   options_.worker_id = "w1";
   options_.runner.model_root = "/models";
   options_.runner.data_root = "/texts";
-  options_.runner.checkpoints = true;
   options_.runner.scratch_dir = JoinPath(folder_, "scratch");
   options_.runner.grace = absl::Milliseconds(300);
   options_.progress_interval = absl::Milliseconds(20);

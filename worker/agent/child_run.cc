@@ -74,6 +74,7 @@ class Watch {
       if (news == ChildMessages::News::kCheckpoint && options_.on_checkpoint) {
         options_.on_checkpoint(*messages_.checkpoint());
       }
+      if (news == ChildMessages::News::kResumed && options_.on_resumed) options_.on_resumed(*messages_.resumed());
     }
     if (changed && options_.on_progress) options_.on_progress(messages_.progress());
   }
@@ -104,7 +105,6 @@ class Watch {
                     .progress = messages_.progress(),
                     .error = messages_.error(),
                     .log_tail = log_.Text(),
-                    .resumed = messages_.resumed(),
                     .refusal = messages_.refusal()};
   }
 

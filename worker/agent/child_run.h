@@ -28,6 +28,7 @@ struct ChildRunOptions {
   std::function<StopReason()> stop_reason = {};     // asked about 20 times a second
   std::function<void(const v1::JobProgress&)> on_progress = {};
   std::function<void(const v1::Checkpoint&)> on_checkpoint = {};  // while its files are still there
+  std::function<void(const v1::CheckpointSummary&)> on_resumed = {};
 };
 
 // How a child ended and what it said.
@@ -36,7 +37,6 @@ struct ChildEnd {
   v1::JobProgress progress = {};
   std::optional<v1::JobError> error = {};  // its own words
   std::string log_tail = {};
-  std::optional<v1::CheckpointSummary> resumed = {};
   std::string refusal = {};  // of the checkpoint it was given
 };
 

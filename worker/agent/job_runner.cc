@@ -187,10 +187,13 @@ absl::StatusOr<ChildEnd> JobRunner::RunChild(CheckpointUpload& upload) {
   };
   watch.on_progress = [this](const v1::JobProgress& progress) { SetProgress(progress); };
   watch.on_checkpoint = [&](const v1::Checkpoint& checkpoint) { upload.Offer(checkpoint); };
+  watch.on_resumed = [this](const v1::CheckpointSummary& resumed) {
+    actuals_.set_resumed_from_block(resumed.block());
+    Log(Severity::kInfo, "job_resumed", {{"job", assignment_.job()}, {"block", absl::StrCat(resumed.block())}});
+  };
   ChildEnd end = WatchChild(*child, watch);
   actuals_.set_peak_memory_bytes(std::max(actuals_.peak_memory_bytes(), end.status.peak_memory_bytes));
   actuals_.set_disk_bytes(std::max(actuals_.disk_bytes(), FolderBytes(scratch_)));
-  if (end.resumed.has_value()) actuals_.set_resumed_from_block(end.resumed->block());
   if (!end.refusal.empty()) {
     warning_ = absl::StrCat("the checkpoint could not be used, the job began anew: ", end.refusal);
     Log(Severity::kWarning, "checkpoint_refused", {{"job", assignment_.job()}}, end.refusal);
@@ -255,12 +258,13 @@ SpawnOptions JobRunner::ChildCommand() const {
                   options_.data_root,
                   "--out",
                   ArtifactPath(scratch_),
+                  "--checkpoint",
+                  CheckpointPath(scratch_),
                   "--progress-fd",
                   absl::StrCat(kChildProgressFd),
                   "--threads",
                   absl::StrCat(options_.threads),
                   "--json"};
-  if (options_.checkpoints) command.argv.insert(command.argv.end(), {"--checkpoint", CheckpointPath(scratch_)});
   command.directory = scratch_;
   command.environment = ChildEnvironment();
   command.environment.push_back(absl::StrCat("TMPDIR=", scratch_));

@@ -40,7 +40,6 @@ struct RunnerOptions {
   std::string data_root = {};
   std::string scratch_dir = {};                     // of this worker alone
   int threads = 1;                                  // of one child
-  bool checkpoints = false;                         // the child takes --checkpoint
   int64_t memory_limit_bytes = 0;                   // of one child's address space; 0: none
   absl::Duration grace = absl::Milliseconds(1500);  // from SIGTERM to SIGKILL
   // In a drain: from SIGTERM to the moment when nothing more is uploaded. The child gets half of it.
