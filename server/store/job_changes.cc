@@ -23,9 +23,7 @@ JobRecord NewRecord(const NewJob& job) {
   if (job.estimate.ByteSizeLong() > 0) *record.job.mutable_estimate() = job.estimate;
   record.job.set_state(QuantJob::QUEUED);
   SetTimestamp(job.create_time, record.job.mutable_create_time());
-  if (job.spec.queue_timeout_ms() > 0) {
-    record.queue_deadline = job.create_time + absl::Milliseconds(job.spec.queue_timeout_ms());
-  }
+  record.queue_deadline = QueueDeadline(record.job);
   return record;
 }
 

@@ -129,7 +129,7 @@ absl::StatusOr<std::vector<JobRecord>> ReadLeaseExpired(SqlConnection& connectio
 
 absl::StatusOr<std::vector<JobRecord>> ReadOverdue(SqlConnection& connection, absl::Time now, int limit) {
   std::vector<JobRecord> overdue;
-  for (const char* where : {"WHERE state = 1 AND queue_deadline_us <= ?1 ORDER BY queue_deadline_us LIMIT ?2",
+  for (const char* where : {"WHERE queue_deadline_us <= ?1 ORDER BY queue_deadline_us LIMIT ?2",
                             "WHERE run_deadline_us <= ?1 ORDER BY run_deadline_us LIMIT ?2"}) {
     const auto statement = connection.Prepare(SelectJobs(where));
     statement->Bind(1, absl::ToUnixMicros(now)).Bind(2, limit - static_cast<int64_t>(overdue.size()));

@@ -34,7 +34,7 @@ struct JobRecord {
   std::string lost_on = {};  // worker of the last lost attempt; empty: none was lost
   absl::Time lease_deadline = absl::InfinitePast();    // infinite past: no lease
   absl::Time run_after = absl::InfinitePast();         // a queued job is not claimed before; infinite past: at once
-  absl::Time queue_deadline = absl::InfiniteFuture();  // of a queued job, set by Submit; infinite future: none
+  absl::Time queue_deadline = absl::InfiniteFuture();  // by its spec, while it is queued; infinite future: none
   absl::Time run_deadline = absl::InfiniteFuture();    // of the attempt that runs, set by the claim
   // The newest that is committed. The store drops it when the job becomes terminal.
   std::optional<v1::Checkpoint> checkpoint = {};

@@ -27,7 +27,6 @@ enum Column {
   kEnd,
   kLeaseDeadline,
   kRunAfter,
-  kQueueDeadline,
   kRunDeadline,
   kDelete,
   kPurge,
@@ -42,7 +41,7 @@ enum Column {
 };
 constexpr char kColumns[] =
     "sequence, id, tenant, state, revision, compacted_revision, fence, attempt, worker, incarnation, lost_on, "
-    "create_us, start_us, end_us, lease_deadline_us, run_after_us, queue_deadline_us, run_deadline_us, delete_us, "
+    "create_us, start_us, end_us, lease_deadline_us, run_after_us, run_deadline_us, delete_us, "
     "purge_us, spec, estimate, progress, error, artifact, checkpoint, actuals, last_failure";
 
 // Absent messages are stored as NULL, present ones as bytes (which may be none).
@@ -86,7 +85,6 @@ void ReadTimes(const SqlStatement& row, JobRecord& record) {
   };
   record.lease_deadline = time_or(kLeaseDeadline, absl::InfinitePast());
   record.run_after = time_or(kRunAfter, absl::InfinitePast());
-  record.queue_deadline = time_or(kQueueDeadline, absl::InfiniteFuture());
   record.run_deadline = time_or(kRunDeadline, absl::InfiniteFuture());
   QuantJob& job = record.job;
   ReadTime(row, kCreate, job.mutable_create_time());
@@ -112,6 +110,7 @@ absl::StatusOr<JobRecord> ReadJobRow(const SqlStatement& row) {
   record.job.set_worker(row.Bytes(kWorker));
   ReadTimes(row, record);
   RETURN_IF_ERROR(ReadMessages(row, record));
+  record.queue_deadline = QueueDeadline(record.job);
   return record;
 }
 
@@ -138,8 +137,8 @@ void BindMessage(SqlStatement& statement, int index, bool present, const google:
   }
 }
 
-// Parameters 1..22: everything that may change, in the order of both statements below.
-constexpr int kMutableCount = 22;
+// Parameters 1..23: everything that may change, in the order of both statements below.
+constexpr int kMutableCount = 23;
 void BindMutable(SqlStatement& statement, const JobRecord& record) {
   const QuantJob& job = record.job;
   statement.Bind(1, job.state()).Bind(2, job.revision()).Bind(3, record.fence).Bind(4, job.attempt());
@@ -158,7 +157,9 @@ void BindMutable(SqlStatement& statement, const JobRecord& record) {
   const bool checkpointed = record.checkpoint.has_value();
   BindMessage(statement, 20, checkpointed, checkpointed ? *record.checkpoint : v1::Checkpoint::default_instance());
   BindMessage(statement, 21, job.has_actuals(), job.actuals());
-  BindMessage(statement, kMutableCount, job.has_last_failure(), job.last_failure());
+  BindMessage(statement, 22, job.has_last_failure(), job.last_failure());
+  const bool queued = job.state() == QuantJob::QUEUED;
+  statement.BindOptional(kMutableCount, queued ? FiniteMicros(record.queue_deadline) : std::nullopt);
 }
 
 }  // namespace
@@ -187,18 +188,18 @@ absl::Status InsertJobRow(SqlConnection& connection, JobRecord& record, int64_t 
   const auto insert = connection.Prepare(
       "INSERT INTO jobs (state, revision, fence, attempt, worker, incarnation, lost_on, start_us, end_us, "
       "lease_deadline_us, run_after_us, run_deadline_us, delete_us, purge_us, expire_us, stored_bytes, progress, "
-      "error, artifact, checkpoint, actuals, last_failure, id, tenant, preset, model, device, rank_us, memory_bytes, "
-      "disk_bytes, create_us, queue_deadline_us, spec, estimate) "
+      "error, artifact, checkpoint, actuals, last_failure, queue_deadline_us, id, tenant, preset, model, device, "
+      "rank_us, "
+      "memory_bytes, disk_bytes, create_us, spec, estimate) "
       "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, "
       "?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33, ?34) RETURNING sequence");
   const QuantJob& job = record.job;
   BindMutable(*insert, record);
-  insert->BindText(23, record.id).BindText(24, record.tenant);
-  insert->BindText(25, job.spec().recipe().preset())
-      .BindText(26, job.spec().model())
-      .BindText(27, DeviceOf(job.spec()));
-  insert->Bind(28, rank_us).Bind(29, job.estimate().peak_memory_bytes()).Bind(30, job.estimate().disk_bytes());
-  insert->Bind(31, TimestampMicros(job.create_time())).BindOptional(32, FiniteMicros(record.queue_deadline));
+  insert->BindText(24, record.id).BindText(25, record.tenant);
+  insert->BindText(26, job.spec().recipe().preset()).BindText(27, job.spec().model());
+  insert->BindText(28, DeviceOf(job.spec())).Bind(29, rank_us);
+  insert->Bind(30, job.estimate().peak_memory_bytes()).Bind(31, job.estimate().disk_bytes());
+  insert->Bind(32, TimestampMicros(job.create_time()));
   insert->BindBlob(33, job.spec().SerializeAsString());
   BindMessage(*insert, 34, job.has_estimate(), job.estimate());
   RETURN_IF_ERROR(insert->Step().status());
@@ -211,11 +212,11 @@ absl::Status UpdateJobRow(SqlConnection& connection, const JobRecord& before, co
       "UPDATE jobs SET state = ?1, revision = ?2, fence = ?3, attempt = ?4, worker = ?5, incarnation = ?6, "
       "lost_on = ?7, start_us = ?8, end_us = ?9, lease_deadline_us = ?10, run_after_us = ?11, run_deadline_us = ?12, "
       "delete_us = ?13, purge_us = ?14, expire_us = ?15, stored_bytes = ?16, progress = ?17, error = ?18, "
-      "artifact = ?19, checkpoint = ?20, actuals = ?21, last_failure = ?22 "
-      "WHERE sequence = ?23 AND state = ?24 AND fence = ?25 AND revision = ?26");
+      "artifact = ?19, checkpoint = ?20, actuals = ?21, last_failure = ?22, queue_deadline_us = ?23 "
+      "WHERE sequence = ?24 AND state = ?25 AND fence = ?26 AND revision = ?27");
   BindMutable(*update, after);
-  update->Bind(23, before.sequence).Bind(24, before.job.state());
-  update->Bind(25, before.fence).Bind(26, before.job.revision());
+  update->Bind(24, before.sequence).Bind(25, before.job.state());
+  update->Bind(26, before.fence).Bind(27, before.job.revision());
   RETURN_IF_ERROR(update->Run());
   if (update->changes() == 1) return absl::OkStatus();
   return ReasonError(absl::StatusCode::kAborted, "STORE_CONFLICT",
@@ -226,6 +227,11 @@ std::string EventSnapshot(const JobRecord& record) {
   QuantJob job = record.job;
   job.clear_spec();
   return job.SerializeAsString();
+}
+
+absl::Time QueueDeadline(const QuantJob& job) {
+  if (job.spec().queue_timeout_ms() <= 0) return absl::InfiniteFuture();
+  return FromTimestamp(job.create_time()) + absl::Milliseconds(job.spec().queue_timeout_ms());
 }
 
 int64_t StoredBytes(const QuantJob& job) {

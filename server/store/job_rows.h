@@ -32,6 +32,9 @@ absl::Status UpdateJobRow(SqlConnection& connection, const JobRecord& before, co
 // The job without its spec, which never changes and is joined again on reading.
 std::string EventSnapshot(const JobRecord& record);
 
+// When a job that is still queued has waited too long, by its spec; infinite future: never.
+absl::Time QueueDeadline(const v1::QuantJob& job);
+
 // Bytes that the job keeps in the artifact store: 0 without an artifact, or when it is expired.
 int64_t StoredBytes(const v1::QuantJob& job);
 

@@ -54,6 +54,8 @@ CREATE TABLE jobs (
   CHECK ((state = 6) = (error IS NOT NULL)),
   CHECK (state < 4 OR checkpoint IS NULL),
   CHECK (state >= 4 OR delete_us IS NULL),
+  CHECK (state = 1 OR queue_deadline_us IS NULL),
+  CHECK (state = 2 OR run_deadline_us IS NULL),
   CHECK ((delete_us IS NULL) = (purge_us IS NULL))
 ) $STRICT;
 CREATE INDEX jobs_by_tenant ON jobs (tenant, sequence);
@@ -62,7 +64,7 @@ CREATE INDEX jobs_by_preset ON jobs (tenant, preset, sequence);
 CREATE INDEX jobs_by_model ON jobs (tenant, model, sequence);
 CREATE INDEX jobs_to_claim ON jobs (tenant, device, rank_us, sequence) WHERE state = 1;
 CREATE INDEX jobs_by_lease ON jobs (lease_deadline_us) WHERE lease_deadline_us IS NOT NULL;
-CREATE INDEX jobs_by_queue_deadline ON jobs (queue_deadline_us) WHERE state = 1 AND queue_deadline_us IS NOT NULL;
+CREATE INDEX jobs_by_queue_deadline ON jobs (queue_deadline_us) WHERE queue_deadline_us IS NOT NULL;
 CREATE INDEX jobs_by_run_deadline ON jobs (run_deadline_us) WHERE run_deadline_us IS NOT NULL;
 CREATE INDEX jobs_to_retire ON jobs (tenant, end_us) WHERE end_us IS NOT NULL AND delete_us IS NULL;
 CREATE INDEX jobs_to_expire ON jobs (expire_us) WHERE expire_us IS NOT NULL;
