@@ -19,7 +19,7 @@ struct FsckOptions {
   std::function<void(int64_t done, int64_t total)> progress = {};
 };
 
-// FAILED_PRECONDITION DATA_DIRECTORY_LOCKED while a server uses it, DATA_DIRECTORY_TOO_NEW, DATABASE_FOREIGN,
+// FAILED_PRECONDITION DATA_DIRECTORY_LOCKED while a server uses it, DATA_DIRECTORY_TOO_NEW, STORE_OF_ANOTHER_APPLICATION,
 // DATA_DIRECTORY_OLD (a server upgrades it); NOT_FOUND DATABASE_MISSING. What is wrong inside is in the report.
 absl::StatusOr<FsckReport> RunFsck(const FsckOptions& options);
 

@@ -32,10 +32,20 @@ constexpr int kExitOther = 1;
 constexpr int kExitUsage = 2;
 // docs/operations.md has the same table.
 constexpr ExitCode kExitCodes[] = {
-    {"SETTING_INVALID", 2},         {"SETTING_UNKNOWN", 2},        {"ROOT_MISSING", 2},       {"ADDRESS_INVALID", 2},
-    {"DATA_DIRECTORY_LOCKED", 3},   {"DATA_DIRECTORY_TOO_NEW", 3}, {"DATA_DIRECTORY_OLD", 3}, {"DATABASE_MISSING", 3},
-    {"DATA_DIRECTORY_UNUSABLE", 3}, {"STORE_CORRUPT", 3},          {"DISK_FULL", 3},          {"DATABASE_FOREIGN", 3},
-    {"QUANT_MISSING", 4},           {"ADDRESS_IN_USE", 5},
+    {"SETTING_INVALID", 2},
+    {"SETTING_UNKNOWN", 2},
+    {"ROOT_MISSING", 2},
+    {"ADDRESS_INVALID", 2},
+    {"DATA_DIRECTORY_LOCKED", 3},
+    {"DATA_DIRECTORY_TOO_NEW", 3},
+    {"DATA_DIRECTORY_OLD", 3},
+    {"DATABASE_MISSING", 3},
+    {"DATA_DIRECTORY_UNUSABLE", 3},
+    {"STORE_CORRUPT", 3},
+    {"DISK_FULL", 3},
+    {"STORE_OF_ANOTHER_APPLICATION", 3},
+    {"QUANT_MISSING", 4},
+    {"ADDRESS_IN_USE", 5},
 };
 
 int ExitCodeOf(const absl::Status& status) {

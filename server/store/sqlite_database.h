@@ -24,8 +24,8 @@ struct SqliteOptions {
   std::string vfs = {};  // SQLite's file system by name; empty: its own
 };
 
-// The caller sees to it that nobody else uses the file (DataDirectory). Creates or upgrades the tables. After an
-// unclean stop the file is checked first. FAILED_PRECONDITION DATA_DIRECTORY_TOO_NEW, DATABASE_FOREIGN; DATA_LOSS
+// The caller sees to it that nobody else uses the file (DataDirectory). Creates or upgrades the tables. After an unclean
+// stop the file is checked first. FAILED_PRECONDITION DATA_DIRECTORY_TOO_NEW, STORE_OF_ANOTHER_APPLICATION; DATA_LOSS
 // STORE_CORRUPT.
 absl::StatusOr<std::unique_ptr<SqlDatabase>> OpenSqliteDatabase(const SqliteOptions& options);
 

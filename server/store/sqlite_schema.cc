@@ -77,7 +77,7 @@ absl::Status MigrateInTransaction(SqliteConnection& connection, int64_t version)
 }
 
 absl::Status Foreign(const std::string& path) {
-  return ReasonError(absl::StatusCode::kFailedPrecondition, "DATABASE_FOREIGN",
+  return ReasonError(absl::StatusCode::kFailedPrecondition, "STORE_OF_ANOTHER_APPLICATION",
                      absl::StrFormat("%s is the database of another application; it was left alone. Choose another "
                                      "directory with --data-dir",
                                      path));

@@ -18,8 +18,8 @@ absl::Status ConfigureWriter(SqliteConnection& connection);
 // Readers cannot write and never checkpoint.
 absl::Status ConfigureReader(SqliteConnection& connection);
 
-// FAILED_PRECONDITION DATA_DIRECTORY_TOO_NEW when a later quantd wrote the file, DATABASE_FOREIGN when another program
-// did. Reads only.
+// FAILED_PRECONDITION DATA_DIRECTORY_TOO_NEW when a later quantd wrote the file, STORE_OF_ANOTHER_APPLICATION when
+// another program did. Reads only.
 absl::Status CheckOwner(SqliteConnection& connection, const std::string& path);
 
 // DATA_LOSS STORE_CORRUPT when SQLite finds the file damaged. Reads all of it.

@@ -260,7 +260,7 @@ TEST_F(FsckTest, DirectoriesThatItMustNotTouchAreRefused) {
   Sql("PRAGMA user_version = 1");
   EXPECT_THAT(RunFsck({.data_directory = directory_}), FailsWith("DATA_DIRECTORY_OLD", "start quantd"));
   Sql("PRAGMA application_id = 5");
-  EXPECT_THAT(RunFsck({.data_directory = directory_}), FailsWith("DATABASE_FOREIGN", "quantd.db"));
+  EXPECT_THAT(RunFsck({.data_directory = directory_}), FailsWith("STORE_OF_ANOTHER_APPLICATION", "quantd.db"));
 }
 
 }  // namespace

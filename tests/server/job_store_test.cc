@@ -5,6 +5,7 @@
 #include <thread>
 
 #include "absl/strings/str_cat.h"
+#include "core/base/fail_point.h"
 #include "server/store/job_rows.h"
 #include "tests/server/job_store_fixture.h"
 #include "tests/testing/status_matchers.h"
@@ -174,6 +175,51 @@ TEST_P(JobStoreTest, UnknownJobsAreNotFound) {
   EXPECT_THAT(store_->ChangesAfter("nope", 0), FailsWith("JOB_NOT_FOUND", "nope"));
   ASSERT_OK_AND_ASSIGN(const auto report, store_->Report("nope"));
   EXPECT_FALSE(report.has_value());
+}
+
+// Arms fail points for as long as it lives.
+class FailPoints {
+ public:
+  explicit FailPoints(absl::string_view text) { EXPECT_OK(SetFailPoints(text)); }
+  ~FailPoints() { EXPECT_OK(SetFailPoints("")); }
+};
+
+TEST_P(JobStoreTest, SubmitWhoseAnswerIsLostGivesOneJobWhenRepeated) {
+  {
+    const FailPoints armed("submit.commit.after=error");
+    EXPECT_THAT(store_->Submit(Job("a", "gptq", "r1"), {}), FailsWith("FAIL_POINT", "submit.commit"));
+  }
+  Reopen();
+  ASSERT_OK_AND_ASSIGN(const SubmitResult again, store_->Submit(Job("b", "gptq", "r1"), {}));
+  EXPECT_TRUE(again.duplicate);
+  EXPECT_EQ(again.record.id, "a");
+  ASSERT_OK_AND_ASSIGN(const auto counts, store_->CountByState());
+  EXPECT_EQ(counts.at(QuantJob::QUEUED), 1);
+}
+
+TEST_P(JobStoreTest, StepThatFailsBeforeItsCommitHasDoneNothing) {
+  Submitted(Job("a"));
+  {
+    const FailPoints armed("submit.commit.before=error;claim.commit.before=error");
+    EXPECT_FALSE(store_->Submit(Job("b", "gptq", "r1"), {}).ok());
+    EXPECT_FALSE(store_->Claim({.devices = {"cpu"}, .now = Now()}, &StartForTest).ok());
+  }
+  EXPECT_EQ(Get("a").job.state(), QuantJob::QUEUED);
+  EXPECT_THAT(store_->Get("b"), FailsWith("JOB_NOT_FOUND", "b"));
+  EXPECT_TRUE(store_->writable());
+  EXPECT_EQ(Claimed()->id, "a");
+}
+
+TEST_P(JobStoreTest, ClaimWhoseAnswerIsLostIsALease) {
+  Submitted(Job("a"));
+  {
+    const FailPoints armed("claim.commit.after=error");
+    EXPECT_FALSE(store_->Claim({.devices = {"cpu"}, .now = Now()}, &StartForTest).ok());
+  }
+  EXPECT_FALSE(Claimed().has_value());
+  ASSERT_OK_AND_ASSIGN(const auto leased, store_->Leased("w"));
+  ASSERT_EQ(leased.size(), 1) << "the scheduler repeats the assignment, or the lease expires";
+  EXPECT_EQ(leased[0].fence, 1);
 }
 
 QUANTD_EVERY_ENGINE(JobStoreTest);

@@ -129,7 +129,7 @@ class ForeignDatabaseTest : public SqliteDatabaseTest, public testing::WithParam
 TEST_P(ForeignDatabaseTest, IsRefusedUntouched) {
   Execute(GetParam().sql);
   ASSERT_OK_AND_ASSIGN(const std::string before, RealFileSystem().ReadFile(path_, 1 << 20));
-  EXPECT_THAT(Open(), FailsWith("DATABASE_FOREIGN", "another application"));
+  EXPECT_THAT(Open(), FailsWith("STORE_OF_ANOTHER_APPLICATION", "another application"));
   ASSERT_OK_AND_ASSIGN(const std::string after, RealFileSystem().ReadFile(path_, 1 << 20));
   EXPECT_TRUE(before == after);
 }
