@@ -37,13 +37,17 @@ CheckpointUpload::CheckpointUpload(ServerConnection& server, FileSystem& files, 
     : server_(server), files_(files), options_(std::move(options)), thread_([this] { Main(); }) {}
 
 CheckpointUpload::~CheckpointUpload() {
+  GiveUp();
+  thread_.join();
+}
+
+void CheckpointUpload::GiveUp() {
   {
     const std::lock_guard<std::mutex> lock(mutex_);
     ending_ = true;
     if (sending_.has_value()) sending_->request_stop();
   }
   changed_.notify_all();
-  thread_.join();
 }
 
 void CheckpointUpload::Offer(const v1::Checkpoint& checkpoint) {

@@ -34,7 +34,7 @@ struct CheckpointUploadOptions {
   std::string scratch = {};  // folder on the same file system for the links
 };
 
-// Offer and Finish belong to one thread.
+// Its calls belong to one thread.
 class CheckpointUpload {
  public:
   CheckpointUpload(ServerConnection& server, FileSystem& files, CheckpointUploadOptions options);
@@ -50,6 +50,9 @@ class CheckpointUpload {
   // Waits until the newest one offered is with the server; an older one under way is given up for it. False when that
   // failed, `patience` is over or `stop` requested.
   bool Finish(absl::Duration patience, const std::stop_token& stop);
+
+  // Sends no more: the job has its result, and the line is needed for that.
+  void GiveUp();
 
  private:
   struct Linked {

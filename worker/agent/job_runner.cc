@@ -68,6 +68,7 @@ bool JobRunner::Stop(StopReason reason) {
     if (reason <= stop_reason_) return false;
     stop_reason_ = reason;
   }
+  before_child_.request_stop();
   // A drain waits for an upload that is under way as long as it can.
   if (reason > StopReason::kDrain) stop_.request_stop();
   return true;
@@ -146,7 +147,7 @@ void JobRunner::Main() {
 
 JobRunner::Result JobRunner::Run() {
   const absl::Status prepared = Prepare();
-  if (IsStopped()) return StoppedResult();
+  if (stop_reason() != StopReason::kNone) return StoppedResult();
   if (IsStaleLease(prepared)) return std::nullopt;
   if (!prepared.ok()) return Failed(prepared);
   CheckpointUpload upload(services_.server, services_.files,
@@ -166,8 +167,8 @@ absl::Status JobRunner::Prepare() {
 absl::Status JobRunner::FetchCheckpoint() {
   const CheckpointDownloadOptions download = {
       .job = assignment_.job(), .fence = assignment_.fence(), .folder = CheckpointPath(scratch_)};
-  const absl::Status fetched =
-      DownloadCheckpoint(services_.server, services_.files, download, assignment_.checkpoint(), stop_.get_token());
+  const absl::Status fetched = DownloadCheckpoint(services_.server, services_.files, download, assignment_.checkpoint(),
+                                                  before_child_.get_token());
   if (!IsUnusableCheckpoint(fetched)) return fetched;
   warning_ = absl::StrCat("the checkpoint could not be used, the job began anew: ", fetched.message());
   Log(Severity::kWarning, "checkpoint_refused", {{"job", assignment_.job()}, {"reason", ReasonOf(fetched)}},
@@ -215,7 +216,10 @@ void JobRunner::Observe(const ChildProcess& child) {
 
 JobRunner::Result JobRunner::ResultOf(const ChildEnd& end, CheckpointUpload& upload) {
   if (IsStopped() && stop_reason() != StopReason::kDrainOver) return StoppedResult();
-  if (end.status.signal == 0 && end.status.exit_code == 0) return Publish();
+  if (end.status.signal == 0 && end.status.exit_code == 0) {
+    upload.GiveUp();
+    return Publish();
+  }
   if (IsOwnFailure(end)) {
     v1::FinishedJob finished = Finished(v1::FinishedJob::OUTCOME_FAILED);
     *finished.mutable_error() = FailureOf(end);

@@ -116,7 +116,8 @@ class JobRunner {
   const std::function<void(Change)> on_change_;
   const std::string scratch_;
   const TimePoint started_at_;
-  std::stop_source stop_;
+  std::stop_source stop_;          // of uploads of the result: not requested by a drain
+  std::stop_source before_child_;  // requested by every reason to stop
 
   // Of the runner's thread:
   v1::JobActuals actuals_;
