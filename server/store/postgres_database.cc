@@ -96,7 +96,7 @@ class PostgresDatabase : public SqlDatabase {
     };
     status = RunDurableStep(step, commit_once);
     if (!answered) return Abandon(**connection, status);  // a fail point was in the way
-    if (status.ok() && on_commit_) on_commit_(absl::ToDoubleSeconds(RealClock().Now() - begin));
+    if (status.ok() && on_commit_) on_commit_(absl::ToDoubleSeconds(RealClock().Now() - begin), 1);
     return {status, commit.run_again};
   }
 
@@ -159,7 +159,7 @@ class PostgresDatabase : public SqlDatabase {
     (void)end->BindText(1, transaction.number).Run();
   }
 
-  const std::function<void(double)> on_commit_;
+  const std::function<void(double, int)> on_commit_;
   DatabaseClock clock_;
   PostgresPool pool_;
   std::unique_ptr<PostgresListener> listener_;  // last: uses the pool

@@ -23,8 +23,9 @@ namespace quantd {
 struct PostgresOptions {
   std::string dsn;
   PostgresPoolOptions pool = {};
-  // Given the seconds that each transaction took, from its first statement to its commit.
-  std::function<void(double)> on_commit = {};
+  // Told of each commit how long its transaction took, from the first statement on, and of how many writes (one) it
+  // was; may be empty.
+  std::function<void(double seconds, int writes)> on_commit = {};
 };
 
 // Connects; the tables are the business of postgres_schema.h. Reasons: STORE_DSN_INVALID, STORE_FAILED (cannot be
