@@ -11,6 +11,7 @@
 #define QUANTD_SERVER_ARTIFACTS_ARTIFACT_STORE_H_
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -28,6 +29,9 @@ struct StagingKey {
   std::string job;  // id
   int64_t fence = 0;
 };
+
+// The attempts that may still send files.
+using LiveAttempts = std::function<absl::StatusOr<std::vector<StagingKey>>()>;
 
 // Relative, at most 512 bytes, parts of at most 255 of [A-Za-z0-9._-] that do not begin with a dot:
 // ARTIFACT_PATH_INVALID otherwise.
@@ -79,8 +83,10 @@ class ArtifactStore {
   // Removes what an attempt staged, or what every attempt of the job did when fence is 0.
   virtual absl::Status DropStaging(const StagingKey& key) = 0;
 
-  // Removes what every other attempt staged: leftovers of a server that was killed between a job's end and the removal.
-  virtual absl::Status KeepStaging(const std::vector<StagingKey>& live) = 0;
+  // Removes what attempts staged that are not alive any more: leftovers of a server that was killed between a job's end
+  // and the removal. `live` is called after it has been looked what is staged, so that an attempt that begins on
+  // another server meanwhile loses nothing.
+  virtual absl::Status KeepStaging(const LiveAttempts& live) = 0;
 
   // Published bytes. NOT_FOUND ARTIFACT_FILE_NOT_FOUND.
   virtual absl::StatusOr<std::unique_ptr<RandomAccessFile>> Open(absl::string_view sha256) = 0;

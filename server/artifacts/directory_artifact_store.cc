@@ -93,11 +93,15 @@ class DirectoryArtifactStore : public ArtifactStore {
     return files_.RemoveAll(key.fence == 0 ? job : JoinPath(job, absl::StrCat(key.fence)));
   }
 
-  absl::Status KeepStaging(const std::vector<StagingKey>& live) override {
-    std::map<std::string, std::set<std::string>> kept;  // job -> fences
-    for (const StagingKey& key : live) kept[key.job].insert(absl::StrCat(key.fence));
+  absl::Status KeepStaging(const LiveAttempts& live) override {
+    std::map<std::string, std::vector<std::string>> staged;  // job -> fences
     ASSIGN_OR_RETURN(const std::vector<std::string> jobs, files_.ListDirectory(staging_));
-    for (const std::string& job : jobs) RETURN_IF_ERROR(KeepFences(JoinPath(staging_, job), kept[job]));
+    for (const std::string& job : jobs) staged[job] = Names(JoinPath(staging_, job));
+    if (staged.empty()) return absl::OkStatus();
+    ASSIGN_OR_RETURN(const std::vector<StagingKey> attempts, live());
+    std::map<std::string, std::set<std::string>> kept;
+    for (const StagingKey& key : attempts) kept[key.job].insert(absl::StrCat(key.fence));
+    for (const auto& [job, fences] : staged) RETURN_IF_ERROR(KeepFences(JoinPath(staging_, job), fences, kept[job]));
     return absl::OkStatus();
   }
 
@@ -130,13 +134,18 @@ class DirectoryArtifactStore : public ArtifactStore {
   absl::StatusOr<std::vector<std::string>> CheckpointedJobs() override { return checkpoints_.Jobs(); }
 
  private:
-  absl::Status KeepFences(const std::string& job, const std::set<std::string>& kept) {
-    if (kept.empty() || !files_.IsDirectory(job)) return files_.RemoveAll(job);
-    ASSIGN_OR_RETURN(const std::vector<std::string> fences, files_.ListDirectory(job));
+  // Of a folder; none when it is a file, or has just been removed by another server.
+  std::vector<std::string> Names(const std::string& folder) {
+    auto names = files_.IsDirectory(folder) ? files_.ListDirectory(folder) : std::vector<std::string>();
+    return names.ok() ? *std::move(names) : std::vector<std::string>();
+  }
+
+  absl::Status KeepFences(const std::string& job, const std::vector<std::string>& fences,
+                          const std::set<std::string>& kept) {
     for (const std::string& fence : fences) {
       if (kept.count(fence) == 0) RETURN_IF_ERROR(files_.RemoveAll(JoinPath(job, fence)));
     }
-    return absl::OkStatus();
+    return kept.empty() && Names(job).empty() ? files_.RemoveAll(job) : absl::OkStatus();
   }
 
   // With every folder above it, durably.
@@ -189,8 +198,11 @@ class DirectoryArtifactStore : public ArtifactStore {
 
   // Where the file is now: published or staged.
   absl::StatusOr<std::string> FindFile(const StagingKey& key, const v1::ArtifactFile& file) {
+    // Staged first: another server may be publishing it, and moves it between the two looks.
+    const std::string staged = StagedPath(key, file);
+    const bool is_staged = files_.Exists(staged);
     const std::string published = PublishedPath(file.sha256());
-    const std::string there = files_.Exists(published) ? published : StagedPath(key, file);
+    const std::string there = files_.Exists(published) || !is_staged ? published : staged;
     const auto size_bytes = files_.FileSize(there);
     if (size_bytes.ok() && *size_bytes == static_cast<uint64_t>(file.size_bytes())) return there;
     // A disk that cannot be read now may be readable at the next try.
@@ -205,7 +217,10 @@ class DirectoryArtifactStore : public ArtifactStore {
     if (there != published) {
       RETURN_IF_ERROR(files_.CreateDirectories(folder));
       RETURN_IF_ERROR(files_.SyncDirectory(published_));  // No durable step: the folder is empty.
-      RETURN_IF_ERROR(RunDurableStep(DurableStep::kArtifactRename, [&] { return files_.Rename(there, published); }));
+      const absl::Status moved =
+          RunDurableStep(DurableStep::kArtifactRename, [&] { return files_.Rename(there, published); });
+      // Another server may have been faster.
+      if (!moved.ok() && !(ReasonOf(moved) == "FILE_NOT_FOUND" && files_.Exists(published))) return moved;
     }
     // Also for a file that is there already: an earlier try may have failed right here.
     return RunDurableStep(DurableStep::kArtifactDirectorySync, [&] { return files_.SyncDirectory(folder); });

@@ -125,9 +125,12 @@ absl::Status Scheduler::ExtendLeases() {
 }
 
 absl::Status Scheduler::DropLeftovers() {
-  ASSIGN_OR_RETURN(const std::vector<JobRecord> leased, store_.Leased(""));
-  std::vector<StagingKey> live;
-  for (const JobRecord& record : leased) live.push_back({record.id, record.fence});
+  const auto live = [&]() -> absl::StatusOr<std::vector<StagingKey>> {
+    ASSIGN_OR_RETURN(const std::vector<JobRecord> leased, store_.Leased(""));
+    std::vector<StagingKey> attempts;
+    for (const JobRecord& record : leased) attempts.push_back({record.id, record.fence});
+    return attempts;
+  };
   RETURN_IF_ERROR(artifacts_.KeepStaging(live));
   return checkpoints_.DropLeftovers();
 }

@@ -206,11 +206,17 @@ TEST_P(ArtifactStoreTest, LeftoversOfEndedAttemptsAreSwept) {
     ASSERT_OK(Send(key, file_, "0123", 0));
   }
   ASSERT_OK(files_.OpenForWrite(directory_ + "/staging/stray").status());
-  ASSERT_OK(store_->KeepStaging({{"a", 2}, {"c", 6}, {"absent", 1}}));
-  EXPECT_THAT(Staged(""), testing::ElementsAre("a", "c"));
+  // "d" begins, on another server, after it was looked what is staged.
+  const auto live = [&]() -> absl::StatusOr<std::vector<StagingKey>> {
+    EXPECT_OK(Send({"d", 1}, file_, "0123", 0));
+    return std::vector<StagingKey>{{"a", 2}, {"c", 6}, {"absent", 1}};
+  };
+  ASSERT_OK(store_->KeepStaging(live));
+  EXPECT_THAT(Staged(""), testing::ElementsAre("a", "c", "d"));
   EXPECT_THAT(Staged("/a"), testing::ElementsAre("2"));
   EXPECT_THAT(Staged("/c"), testing::IsEmpty());
   EXPECT_EQ(Offset({"a", 2}, file_.path()), 4) << "what a live attempt has sent is kept";
+  EXPECT_EQ(Offset({"d", 1}, file_.path()), 4) << "and what one sends that has just begun";
 }
 
 INSTANTIATE_TEST_SUITE_P(Stores, ArtifactStoreTest,

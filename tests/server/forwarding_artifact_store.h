@@ -25,7 +25,7 @@ class ForwardingArtifactStore : public ArtifactStore {
     return real_.Publish(key, artifact);
   }
   absl::Status DropStaging(const StagingKey& key) override { return real_.DropStaging(key); }
-  absl::Status KeepStaging(const std::vector<StagingKey>& live) override { return real_.KeepStaging(live); }
+  absl::Status KeepStaging(const LiveAttempts& live) override { return real_.KeepStaging(live); }
   absl::StatusOr<std::unique_ptr<RandomAccessFile>> Open(absl::string_view sha256) override {
     return real_.Open(sha256);
   }
