@@ -121,7 +121,7 @@ absl::Status SetSequence(SqlConnection& postgres, const std::string& sequence, i
   return set->BindText(1, sequence).Bind(2, last).Run();
 }
 
-// SQLite remembers the highest number that a table ever had, also of rows that are gone.
+// Of some tables SQLite remembers the highest number ever given, also when its row is gone.
 absl::StatusOr<int64_t> FirstNumber(SqlConnection& sqlite, const std::string& sql, const std::string& name) {
   const auto query = sqlite.PrepareOnce(sql);
   ASSIGN_OR_RETURN(const bool row, query->BindText(1, name).Step());
@@ -134,7 +134,11 @@ absl::Status ContinueNumbers(SqlConnection& sqlite, SqlConnection& postgres) {
                                "SELECT table_name::text FROM information_schema.columns WHERE table_schema = "
                                "current_schema() AND is_identity = 'YES' AND column_name = 'sequence'"));
   for (const std::string& table : tables) {
-    ASSIGN_OR_RETURN(const int64_t last, FirstNumber(sqlite, "SELECT seq FROM sqlite_sequence WHERE name = ?1", table));
+    const std::string highest = absl::StrCat(
+        "SELECT MAX(COALESCE((SELECT seq FROM sqlite_sequence WHERE name = ?1), 0), "
+        "COALESCE((SELECT MAX(sequence) FROM ",
+        table, "), 0))");
+    ASSIGN_OR_RETURN(const int64_t last, FirstNumber(sqlite, highest, table));
     RETURN_IF_ERROR(SetSequence(postgres, absl::StrCat(table, "_sequence_seq"), last));
   }
   ASSIGN_OR_RETURN(const int64_t revision,

@@ -1,9 +1,14 @@
 #include "tests/server/job_store_fixture.h"
 
+#include <utility>
+
 #include "absl/strings/str_cat.h"
+#include "core/base/status.h"
 #include "server/store/job_rows.h"
+#include "server/store/open_job_store.h"
 #include "server/store/sql_job_store.h"
 #include "server/store/sqlite_database.h"
+#include "tests/testing/postgres_server.h"
 #include "tests/testing/status_matchers.h"
 #include "tests/testing/test_paths.h"
 
@@ -22,13 +27,52 @@ class EmptySqlite : public EmptyDatabase {
   const std::string directory_ = MakeTempDir();
 };
 
+// PostgreSQL with the test's clock in the place of its own: the suite moves it.
+class ClockedDatabase : public SqlDatabase {
+ public:
+  ClockedDatabase(std::unique_ptr<SqlDatabase> real, Clock& clock) : real_(std::move(real)), clock_(clock) {}
+  SqlDialect dialect() const override { return real_->dialect(); }
+  absl::Status Read(const SqlBody& body) override { return real_->Read(body); }
+  absl::Status Write(DurableStep step, const SqlBody& body) override { return real_->Write(step, body); }
+  absl::Time Now() override { return clock_.Now(); }
+  bool writable() const override { return real_->writable(); }
+
+ private:
+  const std::unique_ptr<SqlDatabase> real_;
+  Clock& clock_;
+};
+
+class EmptyPostgres : public EmptyDatabase {
+ public:
+  explicit EmptyPostgres(std::string dsn) : dsn_(std::move(dsn)) {}
+  absl::StatusOr<std::unique_ptr<SqlDatabase>> Open(Clock& clock) override {
+    ASSIGN_OR_RETURN(auto database, OpenPostgresDatabase({.dsn = dsn_, .clock = clock}));
+    return std::make_unique<ClockedDatabase>(std::move(database), clock);
+  }
+
+ private:
+  const std::string dsn_;
+};
+
+std::unique_ptr<EmptyDatabase> MakePostgres() {
+  PostgresServer* server = PostgresServer::Shared();
+  return server == nullptr ? nullptr : std::make_unique<EmptyPostgres>(server->NewDatabase());
+}
+
 }  // namespace
 
 const std::vector<StoreEngine>& StoreEngines() {
   static const std::vector<StoreEngine> engines = {
       {"sqlite", [] { return std::make_unique<EmptySqlite>(); }},
+      {"postgres", &MakePostgres},
   };
   return engines;
+}
+
+void JobStoreTest::SetUp() {
+  database_ = GetParam().make();
+  if (database_ == nullptr) GTEST_SKIP() << PostgresServer::kAbsent;
+  Reopen();
 }
 
 void JobStoreTest::Reopen() {

@@ -25,16 +25,14 @@ class EmptyDatabase {
 
 struct StoreEngine {
   const char* name;
+  // Null when the engine is not installed.
   std::function<std::unique_ptr<EmptyDatabase>()> make;
 };
 const std::vector<StoreEngine>& StoreEngines();
 
 class JobStoreTest : public testing::TestWithParam<StoreEngine> {
  protected:
-  void SetUp() override {
-    database_ = GetParam().make();
-    Reopen();
-  }
+  void SetUp() override;
   void Reopen();
 
   absl::Time Now() { return store_->Now(); }

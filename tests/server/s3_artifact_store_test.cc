@@ -24,6 +24,10 @@ absl::Status SendTo(ArtifactStore& store, const v1::ArtifactFile& file, absl::st
   return upload->Finish();
 }
 
+LiveAttempts Alive(std::vector<StagingKey> attempts) {
+  return [attempts = std::move(attempts)]() -> absl::StatusOr<std::vector<StagingKey>> { return attempts; };
+}
+
 class S3ArtifactStoreTest : public testing::Test {
  protected:
   S3ArtifactStoreTest() : one_(Opened(MakeTempDir())), two_(Opened(MakeTempDir())) {}
@@ -94,14 +98,14 @@ TEST_F(S3ArtifactStoreTest, SweepingLeavesWhatAnotherServerMayJustHaveBegun) {
   SendAll(*one_);
   place_.s3().staging_grace = absl::Hours(1);
   auto careful = Opened(MakeTempDir());
-  ASSERT_OK(careful->KeepStaging({}));
+  ASSERT_OK(careful->KeepStaging(Alive({})));
   EXPECT_EQ(objects().Paths().size(), 2u);
   for (const std::string& path : objects().Paths()) {
     objects().Put(path, *objects().Get(path), absl::Now() - absl::Hours(2));
   }
-  ASSERT_OK(careful->KeepStaging({{"a", 1}}));
+  ASSERT_OK(careful->KeepStaging(Alive({{"a", 1}})));
   EXPECT_EQ(objects().Paths().size(), 2u) << "a live attempt's";
-  ASSERT_OK(careful->KeepStaging({{"a", 2}}));
+  ASSERT_OK(careful->KeepStaging(Alive({{"a", 2}})));
   EXPECT_THAT(objects().Paths(), IsEmpty());
 }
 
@@ -192,7 +196,7 @@ TEST_F(S3ArtifactStoreTest, EveryTroubleOfTheStoreIsNamedAndPasses) {
     upload.reset();
     for (const absl::Status& status :
          {finished, one_->Publish(kAttempt, small_.artifact), one_->Open(manifest.sha256()).status(),
-          one_->UploadOffset(kAttempt, "x").status(), one_->DropStaging({"b", 1}), one_->KeepStaging({kAttempt}),
+          one_->UploadOffset(kAttempt, "x").status(), one_->DropStaging({"b", 1}), one_->KeepStaging(Alive({kAttempt})),
           one_->DropCheckpoint("a"), one_->CheckpointedJobs().status()}) {
       EXPECT_EQ(status.code(), row.status) << row.code;
       EXPECT_EQ(ReasonOf(status), row.reason) << status;

@@ -81,8 +81,12 @@ std::string OwnedDir() {
 
 }  // namespace
 
+bool PostgresServer::IsInstalled() {
+  return RealFileSystem().Exists(Program("initdb"));
+}
+
 PostgresServer* PostgresServer::Shared() {
-  static const std::unique_ptr<PostgresServer> server = RealFileSystem().Exists(Program("initdb")) ? Start() : nullptr;
+  static const std::unique_ptr<PostgresServer> server = IsInstalled() ? Start() : nullptr;
   return server.get();
 }
 

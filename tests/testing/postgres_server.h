@@ -19,6 +19,8 @@ class PostgresServer {
   static constexpr char kAbsent[] =
       "SKIPPED: PostgreSQL 15 IS NOT INSTALLED (apt-get install postgresql): nothing was tested against it";
 
+  static bool IsInstalled();
+
   // The one of this process, started at the first call; null when the package is absent. Aborts, with the server's log,
   // when it cannot be started.
   static PostgresServer* Shared();
