@@ -103,13 +103,14 @@ class S3ArtifactStore : public ArtifactStore {
     return folder_.RemoveBelow(key.fence == 0 ? absl::StrCat("staging/", key.job, "/") : StagedFolder(key));
   }
 
-  absl::Status KeepStaging(const std::vector<StagingKey>& live) override {
+  absl::Status KeepStaging(const LiveAttempts& live) override {
     RETURN_IF_ERROR(local_->KeepStaging(live));
-    std::set<std::string> kept;
-    for (const StagingKey& key : live) kept.insert(StagedFolder(key));
     std::string continuation;
     do {
       ASSIGN_OR_RETURN(const ListPage page, folder_.client().ListSome(folder_.At("staging/"), continuation));
+      ASSIGN_OR_RETURN(const std::vector<StagingKey> attempts, live());
+      std::set<std::string> kept;
+      for (const StagingKey& key : attempts) kept.insert(StagedFolder(key));
       RETURN_IF_ERROR(RemoveLeftovers(page, kept));
       continuation = page.continuation;
     } while (!continuation.empty());

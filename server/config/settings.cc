@@ -9,6 +9,7 @@
 #include "absl/strings/str_replace.h"
 #include "core/base/json.h"
 #include "core/base/status.h"
+#include "server/store/postgres_dsn.h"
 
 namespace quantd {
 namespace {
@@ -18,6 +19,11 @@ constexpr int64_t kDayMs = 86'400'000;
 
 const Setting kTable[] = {
     {"data_dir", &C::data_dir, 0, 0, "Folder of the job database, artifacts and staged uploads; one daemon at a time"},
+    {"store_dsn", &C::store_dsn, 0, 0,
+     "PostgreSQL that keeps the jobs, for several servers: postgresql://USER@HOST/DATABASE; empty: SQLite in data_dir",
+     &HiddenDsn},
+    {"store_dsn_file", &C::store_dsn_file, 0, 0, "File with the store_dsn, for one with a password; empty: none"},
+    {"store_connections", &C::store_connections, 2, 256, "Connections to PostgreSQL at most; one more listens"},
     {"listen", &C::listen, 0, 0, "HOST:PORT of the gRPC API; port 0 takes a free one"},
     {"http_listen", &C::http_listen, 0, 0, "HOST:PORT of /metrics, /livez and /readyz; port 0 takes a free one"},
     {"model_root", &C::model_root, 0, 0, "Folder that jobs name models in"},
@@ -39,6 +45,10 @@ const Setting kTable[] = {
      "Threads for calls, of which each open watch and waiting worker takes one"},
     {"reflection", &C::reflection, 0, 0, "Serve gRPC reflection (true or false)"},
 };
+
+std::string Shown(const Setting& setting, const std::string& text) {
+  return setting.shown == nullptr ? text : setting.shown(text);
+}
 
 absl::Status Invalid(const Setting& setting, absl::string_view text, absl::string_view origin,
                      absl::string_view wanted) {
@@ -129,7 +139,7 @@ std::string ConfigBuilder::Print() const {
   Json values = Json::object();
   Json origins = Json::object();
   for (const Setting& setting : kTable) {
-    const std::string text = SettingText(setting, config_);
+    const std::string text = Shown(setting, SettingText(setting, config_));
     const bool is_text = std::holds_alternative<std::string C::*>(setting.member);
     values[setting.name] = is_text ? Json(text) : Json::parse(text);
     const auto origin = origins_.find(setting.name);

@@ -19,6 +19,9 @@ namespace quantd {
 
 struct ServerConfig {
   std::string data_dir = "quantd-data";
+  std::string store_dsn;       // empty: SQLite in data_dir
+  std::string store_dsn_file;  // empty: none
+  int64_t store_connections = 8;
   std::string listen = "127.0.0.1:7433";
   std::string http_listen = "127.0.0.1:9433";
   std::string model_root = "models";
@@ -43,6 +46,8 @@ struct Setting {
   int64_t minimum;  // of integers
   int64_t maximum;
   const char* help;  // one line, with the unit
+  // How Print shows it; null: as it is.
+  std::string (*shown)(absl::string_view text) = nullptr;
 };
 
 absl::Span<const Setting> SettingsTable();

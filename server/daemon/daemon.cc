@@ -25,7 +25,8 @@
 #include "server/planner/planner.h"
 #include "server/process/local_workers.h"
 #include "server/store/data_directory.h"
-#include "server/store/sqlite_database.h"
+#include "server/store/open_job_store.h"
+#include "server/store/postgres_dsn.h"
 
 namespace quantd {
 namespace {
@@ -101,7 +102,12 @@ class RunningDaemon : public Daemon {
       metrics_->Observe(Metric::kStoreCommitSeconds, seconds);
       metrics_->Observe(Metric::kStoreCommitBatchSize, writes);
     };
-    ASSIGN_OR_RETURN(store_, OpenSqliteJobStore(config_.data_dir, services_.clock, on_commit));
+    ASSIGN_OR_RETURN(const std::string dsn, ReadStoreDsn(config_.store_dsn, config_.store_dsn_file));
+    ASSIGN_OR_RETURN(store_, OpenJobStore({.data_directory = config_.data_dir,
+                                           .dsn = dsn,
+                                           .connections = static_cast<int>(config_.store_connections),
+                                           .clock = services_.clock,
+                                           .on_commit = on_commit}));
     ASSIGN_OR_RETURN(artifacts_, OpenDirectoryArtifactStore(RealFileSystem(), config_.data_dir));
     return absl::OkStatus();
   }
@@ -147,7 +153,8 @@ class RunningDaemon : public Daemon {
     if (const absl::Status status = scheduler_->Sweep(); !status.ok()) {
       Log(Severity::kError, "sweep_failed", {{"reason", ReasonOf(status)}}, status.message());
     }
-    if (serving_ && !store_->writable()) grpc_->SetServing(false);
+    // A database that was away may come back; a disk that failed does not.
+    if (serving_) grpc_->SetServing(store_->writable());
   }
 
   absl::Status Readiness() {

@@ -19,6 +19,7 @@
 #include "server/config/settings.h"
 #include "server/daemon/daemon.h"
 #include "server/main/fsck_command.h"
+#include "server/main/migrate_store_command.h"
 
 namespace quantd {
 namespace {
@@ -44,6 +45,12 @@ constexpr ExitCode kExitCodes[] = {
     {"STORE_CORRUPT", 3},
     {"DISK_FULL", 3},
     {"STORE_OF_ANOTHER_APPLICATION", 3},
+    {"STORE_DSN_INVALID", 2},
+    {"STORE_UNSUITABLE", 3},
+    {"STORE_TOO_NEW", 3},
+    {"STORE_TOO_OLD", 3},
+    {"STORE_FAILED", 3},
+    {"STORE_NOT_EMPTY", 3},
     {"QUANT_MISSING", 4},
     {"ADDRESS_IN_USE", 5},
 };
@@ -147,13 +154,16 @@ int main(int argc, char** argv) {
   quantd::Flags flags;
   quantd::Declare(app, flags);
   const quantd::FsckCommand fsck(app);
+  const quantd::MigrateStoreCommand migrate(app);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : quantd::kExitUsage;
   }
   int exit_code = 0;
-  const absl::Status status = fsck.chosen() ? quantd::Check(fsck, exit_code) : quantd::Run(app, flags);
+  const absl::Status status = fsck.chosen()      ? quantd::Check(fsck, exit_code)
+                              : migrate.chosen() ? migrate.Run()
+                                                 : quantd::Run(app, flags);
   if (status.ok()) return exit_code;
   std::fprintf(stderr, "quantd: %s: %s\n", quantd::ReasonOf(status).c_str(), std::string(status.message()).c_str());
   return quantd::ExitCodeOf(status);

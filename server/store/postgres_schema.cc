@@ -29,7 +29,7 @@ absl::Status CheckEmpty(SqlConnection& connection) {
                              "ORDER BY relname LIMIT 3) AS found"));
   if (tables.empty()) return absl::OkStatus();
   ASSIGN_OR_RETURN(const std::string name, FirstText(connection, "SELECT current_database()::text"));
-  return Refusal("DATABASE_FOREIGN",
+  return Refusal("STORE_OF_ANOTHER_APPLICATION",
                  absl::StrFormat("database %s has tables that are not quantd's (%s); give quantd a database of its "
                                  "own: createdb --owner ROLE quantd",
                                  name, tables));

@@ -17,7 +17,7 @@ struct PostgresSchema {
 
 // After OK the tables are there with this version. Servers that start at the same time do it one after another. The
 // table `quantd_schema` says that a database is quantd's, and its version. FAILED_PRECONDITION
-// DATABASE_FOREIGN (there are tables, and none of that name), STORE_TOO_NEW, STORE_TOO_OLD.
+// STORE_OF_ANOTHER_APPLICATION (there are tables, and none of that name), STORE_TOO_NEW, STORE_TOO_OLD.
 absl::Status PreparePostgresSchema(SqlDatabase& database, const PostgresSchema& schema);
 
 }  // namespace quantd

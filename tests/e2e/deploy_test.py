@@ -32,8 +32,9 @@ class Deploy(unittest.TestCase):
         self.assertTrue((self.prefix / "share/doc/quantd/operations.md").exists())
 
     def test_configuration_is_accepted(self):
-        done = run(BIN / "quantd", "--config", DEPLOY / "quantd.json", "--check-config")
-        self.assertEqual(done.returncode, 0, done.stderr)
+        for name in ("quantd.json", "quantd-postgres.json"):
+            done = run(BIN / "quantd", "--config", DEPLOY / name, "--check-config")
+            self.assertEqual(done.returncode, 0, f"{name}: {done.stderr}")
 
     @unittest.skipUnless(shutil.which("systemd-analyze"), "systemd-analyze is not installed: units are not verified")
     def test_units_are_accepted(self):

@@ -319,7 +319,7 @@ TEST_F(PostgresDatabaseTest, ADatabaseOfAnotherApplicationIsLeftAlone) {
     return connection.Execute("CREATE TABLE customers (id BIGINT); CREATE TABLE invoices (id BIGINT)");
   }));
   EXPECT_THAT(PreparePostgresSchema(*database_, kSchema),
-              FailsWith("DATABASE_FOREIGN", "customers, invoices"));
+              FailsWith("STORE_OF_ANOTHER_APPLICATION", "customers, invoices"));
 }
 
 TEST_F(PostgresDatabaseTest, OtherVersionsOfTheTablesAreRefused) {

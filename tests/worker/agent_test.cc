@@ -231,6 +231,13 @@ TEST_F(WorkerTest, AShortOutageOfTheServerIsSurvived) {
   EXPECT_EQ(server_.WaitForResult(kJob).outcome(), v1::FinishedJob::OUTCOME_SUCCEEDED);
 }
 
+TEST_F(WorkerTest, OfSeveralServersOneThatAnswersIsUsed) {
+  options_.server = absl::StrCat("127.0.0.1:1, ", server_.address(), ",127.0.0.1:2");
+  server_.Assign(MakeAssignment(kJob, 1));
+  StartWorker(kSuccess);
+  EXPECT_EQ(server_.WaitForResult(kJob).outcome(), v1::FinishedJob::OUTCOME_SUCCEEDED);
+}
+
 TEST_F(WorkerTest, ResultsAreRepeatedUntilAcknowledgedAndThenNoMore) {
   server_.WithholdAcknowledgements(3);
   server_.Assign(MakeAssignment(kJob, 3));

@@ -151,6 +151,7 @@ void Agent::HandleResponse(const Exchange& exchange, const v1::SynchronizeRespon
   jobs_.Renew(exchange.request, exchange.sent_at);
   const bool news = jobs_.Apply(response, TakesWork());
   answer_now_ = news;
+  if (response.server_draining()) server_.TryNextServer();
 
   const absl::Duration poll = absl::Milliseconds(exchange.request.poll_ms());
   const bool expected = poll > absl::ZeroDuration() ? Since(exchange.sent_at) >= poll / 2 : jobs_.all_acknowledged();
@@ -179,6 +180,7 @@ absl::Status Agent::HandleFailure(const Exchange& exchange, const absl::Status& 
   }
   const bool silent = status.code() == absl::StatusCode::kDeadlineExceeded;
   if (silent && failures_ % kSilenceBeforeReconnect == 0) server_.Reconnect();
+  if (status.code() == absl::StatusCode::kUnavailable) server_.TryNextServer();
   if (!DrainFinished()) Pause(backoff_, exchange.interrupted);
   backoff_ = std::min({backoff_ * 2, options_.max_backoff, std::max(kFirstBackoff, jobs_.ShortestLease() / 12)});
   return absl::OkStatus();

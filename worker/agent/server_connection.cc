@@ -4,8 +4,11 @@
 
 #include <chrono>
 #include <mutex>
+#include <random>
 #include <utility>
 
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_split.h"
 #include "core/base/status.h"
 #include "quantd/v1/worker_service.grpc.pb.h"
 #include "worker/agent/rpc_status.h"
@@ -20,6 +23,7 @@ struct ServerConnection::Transport {
 struct ServerConnection::Shared {
   std::mutex mutex;
   std::shared_ptr<Transport> transport;  // guarded by mutex
+  size_t address = 0;                    // guarded by mutex; index of the one that transport goes to
 };
 
 namespace {
@@ -56,6 +60,16 @@ class Call {
   std::stop_callback<Canceller> cancel_;
 };
 
+std::vector<std::string> SplitAddresses(const std::string& addresses) {
+  std::vector<std::string> split;
+  for (const absl::string_view address : absl::StrSplit(addresses, ',')) {
+    const absl::string_view trimmed = absl::StripAsciiWhitespace(address);
+    if (!trimmed.empty()) split.emplace_back(trimmed);
+  }
+  if (split.empty()) split.push_back(addresses);
+  return split;
+}
+
 // False once the stream is broken: its status says why.
 absl::StatusOr<bool> SendChunks(grpc::ClientWriter<v1::UploadArtifactRequest>& writer,
                                 const ServerConnection::ChunkReader& read) {
@@ -70,17 +84,29 @@ absl::StatusOr<bool> SendChunks(grpc::ClientWriter<v1::UploadArtifactRequest>& w
 
 }  // namespace
 
-ServerConnection::ServerConnection(std::string address)
-    : address_(std::move(address)), shared_(std::make_unique<Shared>()) {
+ServerConnection::ServerConnection(const std::string& addresses)
+    : addresses_(SplitAddresses(addresses)), shared_(std::make_unique<Shared>()) {
+  // Workers spread over the servers.
+  shared_->address = std::random_device()() % addresses_.size();
   Reconnect();
 }
 
 ServerConnection::~ServerConnection() = default;
 
-void ServerConnection::Reconnect() {
-  auto fresh = std::make_shared<Transport>(MakeChannel(address_));
+std::string ServerConnection::address() const {
   const std::lock_guard<std::mutex> lock(shared_->mutex);
-  std::swap(shared_->transport, fresh);
+  return addresses_[shared_->address];
+}
+
+void ServerConnection::Reconnect() {
+  std::shared_ptr<Transport> old;
+  const std::lock_guard<std::mutex> lock(shared_->mutex);
+  shared_->address = (shared_->address + 1) % addresses_.size();
+  old = std::exchange(shared_->transport, std::make_shared<Transport>(MakeChannel(addresses_[shared_->address])));
+}
+
+void ServerConnection::TryNextServer() {
+  if (addresses_.size() > 1) Reconnect();
 }
 
 std::shared_ptr<ServerConnection::Transport> ServerConnection::transport() const {

@@ -29,11 +29,13 @@ class ServerConnection {
   // The next bytes of a file, at most 1 MiB, valid until the next call; empty at its end.
   using ChunkReader = std::function<absl::StatusOr<absl::string_view>()>;
 
-  // `address`: "host:port". Nothing is sent before the first call.
-  explicit ServerConnection(std::string address);
+  // `addresses`: "host:port", or several, separated by commas, of servers with one queue: one of them is used at a
+  // time, at first any. Nothing is sent before the first call.
+  explicit ServerConnection(const std::string& addresses);
   ~ServerConnection();
 
-  const std::string& address() const { return address_; }
+  // Of the server in use.
+  std::string address() const;
 
   absl::StatusOr<v1::SynchronizeResponse> Synchronize(const v1::SynchronizeRequest& request, const CallLimits& limits);
   absl::StatusOr<int64_t> GetUploadOffset(const v1::GetUploadOffsetRequest& request, const CallLimits& limits);
@@ -49,14 +51,17 @@ class ServerConnection {
   absl::Status DownloadCheckpoint(const v1::DownloadCheckpointRequest& request,
                                   const std::function<absl::Status(absl::string_view)>& sink, const CallLimits& limits);
 
-  // Drops the connection, for one that is open but has gone silent. Calls under way keep the old one.
+  // Drops the connection, for one that is open but has gone silent, and goes to the next server. Calls under way keep
+  // the old one.
   void Reconnect();
+  // The same, if there is another server.
+  void TryNextServer();
 
  private:
   struct Transport;
   std::shared_ptr<Transport> transport() const;
 
-  const std::string address_;
+  const std::vector<std::string> addresses_;
   struct Shared;
   const std::unique_ptr<Shared> shared_;
 };

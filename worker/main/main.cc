@@ -38,7 +38,9 @@ void Declare(CLI::App& app, Flags& flags) {
   AgentOptions& agent = flags.agent;
   agent.worker_id = DefaultWorkerId();
   agent.runner.quant_path = JoinPath(ExecutableDirectory(), "quant");
-  app.add_option("--server", agent.server, "Address of quantd, HOST:PORT")->required();
+  app.add_option("--server", agent.server,
+                 "Address of quantd, HOST:PORT; of several servers with one queue separated by commas")
+      ->required();
   app.add_option("--model-root", agent.runner.model_root, "Folder that jobs name models in")->required();
   app.add_option("--data-root", agent.runner.data_root, "Folder that jobs name texts in")->required();
   app.add_option("--scratch-dir", flags.scratch_root, "Folder for work in progress; emptied at start, per worker id")
