@@ -20,10 +20,12 @@ constexpr milliseconds kPause{20};
 // Kinds of jobs. The `quant` of the crash test looks at the label `kind`: "poison" dies, "slow" first waits.
 struct Kind {
   const char* name;
+  const char* preset;
   int bits;
   int share;  // of 10
 };
-constexpr Kind kKinds[] = {{"four", 4, 4}, {"three", 3, 3}, {"slow", 2, 2}, {"poison", 5, 1}};
+constexpr Kind kKinds[] = {
+    {"four", "rtn", 4, 4}, {"calibrated", "gptq", 4, 3}, {"slow", "rtn", 2, 2}, {"poison", "rtn", 5, 1}};
 
 const Kind& RandomKind(std::mt19937_64& random) {
   int at = static_cast<int>(random() % 10);
@@ -39,7 +41,12 @@ v1::SubmitQuantJobRequest RequestOf(const Kind& kind) {
   request.set_request_id(NewRequestId());
   v1::QuantJobSpec& spec = *request.mutable_spec();
   spec.set_model("quantd-tiny-llama");
-  spec.mutable_recipe()->set_preset("rtn");
+  spec.mutable_recipe()->set_preset(kind.preset);
+  if (std::string(kind.preset) == "gptq") {
+    spec.mutable_calibration()->set_file("books/calibration.txt");
+    spec.mutable_calibration()->set_sequences(4);
+    spec.mutable_calibration()->set_length(64);
+  }
   (*spec.mutable_recipe()->mutable_overrides()->mutable_fields())["bits"].set_number_value(kind.bits);
   (*spec.mutable_labels())["kind"] = kind.name;
   (*spec.mutable_labels())["request"] = request.request_id();
@@ -61,7 +68,8 @@ class Call {
 std::shared_ptr<grpc::Channel> Connect(const std::string& server) {
   grpc::ChannelArguments arguments;
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 20);
-  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 20);
+  // In spite of its name also the time that one attempt to connect may take.
+  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 5000);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 100);
   return grpc::CreateCustomChannel(server, grpc::InsecureChannelCredentials(), arguments);
 }
@@ -150,11 +158,11 @@ void Clients::ListNewest() {
 void Clients::ChangeSome(std::mt19937_64& random) {
   const auto live = ledger_.RandomJob(random, /*terminal=*/false);
   const auto ended = ledger_.RandomJob(random, /*terminal=*/true);
-  switch (random() % 8) {
+  switch (random() % 16) {
     case 0:
-    case 1:
       if (live.has_value()) Cancel(*live);
       break;
+    case 1:
     case 2:
       if (ended.has_value()) Delete(*ended);
       if (ended.has_value() && random() % 2 == 0) Undelete(*ended);
