@@ -6,6 +6,7 @@
 #include "client/quantctl/commands.h"
 #include "client/text/error_text.h"
 #include "client/text/exit_code.h"
+#include "core/base/program.h"
 
 namespace quantd {
 namespace {
@@ -78,6 +79,7 @@ int Run(int argc, char** argv) {
 }  // namespace quantd
 
 int main(int argc, char** argv) {
+  quantd::NoticeServersSoon();
   std::signal(SIGPIPE, SIG_DFL);  // `quantctl list | head` ends quietly
   return quantd::Run(argc, argv);
 }

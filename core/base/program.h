@@ -13,6 +13,11 @@ std::string ExecutableDirectory();
 // Call before the first thread starts: threads inherit it. -1 on failure.
 int BlockStopSignals();
 
+// For programs that call a gRPC server: while every call fails at once because the server is away, no thread looks
+// after the connection, and gRPC itself does only every 5 s; from now on every 100 ms. Call before the first thread
+// starts. The environment may say otherwise.
+void NoticeServersSoon();
+
 }  // namespace quantd
 
 #endif  // QUANTD_CORE_BASE_PROGRAM_H_

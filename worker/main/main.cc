@@ -124,6 +124,7 @@ absl::Status Serve(Flags& flags) {
 }  // namespace quantd
 
 int main(int argc, char** argv) {
+  quantd::NoticeServersSoon();
   CLI::App app("Runs quantd's jobs on this machine.");
   quantd::Flags flags;
   quantd::Declare(app, flags);

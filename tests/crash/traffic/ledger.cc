@@ -37,6 +37,8 @@ void Ledger::Saw(const QuantJob& job) {
   const auto found = jobs_.find(job.name());
   if (found == jobs_.end()) return;  // its submission is not acknowledged yet
   AcceptedJob& known = found->second;
+  if (job.revision() < known.revision) return;
+  known.revision = job.revision();
   if (IsTerminal(known.terminal) && job.state() != known.terminal) {
     problems_.push_back(absl::StrCat("changed: ", job.name(), " was ", QuantJob::State_Name(known.terminal), ", is ",
                                      QuantJob::State_Name(job.state())));

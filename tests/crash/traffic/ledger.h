@@ -20,6 +20,7 @@ struct AcceptedJob {
   bool cancel_acknowledged = false;
   bool delete_tried = false;  // its rows may be gone
   v1::QuantJob::State terminal = v1::QuantJob::STATE_UNSPECIFIED;
+  int64_t revision = 0;  // of the newest sight: answers of several calls arrive in any order
   std::string digest;
 };
 

@@ -17,6 +17,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "core/base/json.h"
+#include "core/base/program.h"
 #include "tests/crash/traffic/clients.h"
 
 namespace quantd::crash {
@@ -126,5 +127,6 @@ int Main(int argc, char** argv) {
 }  // namespace quantd::crash
 
 int main(int argc, char** argv) {
+  quantd::NoticeServersSoon();
   return quantd::crash::Main(argc, argv);
 }
