@@ -11,11 +11,11 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
-#include "client/job_state.h"
 #include "client/text/error_text.h"
 #include "core/base/checked.h"
 #include "core/base/json.h"
 #include "core/base/status.h"
+#include "proto/job_state.h"
 
 namespace quantd {
 namespace {

@@ -7,7 +7,6 @@
 #include "client/channel.h"
 #include "client/connection.h"
 #include "client/request_id.h"
-#include "client/resource_name.h"
 #include "core/base/status.h"
 
 namespace quantd {
@@ -15,7 +14,8 @@ namespace quantd {
 using Stub = v1::QuantService::StubInterface;
 
 QuantdClient::QuantdClient(ClientOptions options)
-    : connection_(new Connection{.server = options.server, .timeout = options.timeout, .stub = nullptr}) {
+    : connection_(new Connection{
+          .server = options.server, .tenant = options.tenant, .timeout = options.timeout, .stub = nullptr}) {
   if (options.channel == nullptr) options.channel = MakeChannel(options.server);
   connection_->stub = v1::QuantService::NewStub(options.channel);
 }
@@ -24,16 +24,16 @@ QuantdClient::~QuantdClient() = default;
 
 absl::StatusOr<v1::SubmitQuantJobResponse> QuantdClient::Submit(v1::SubmitQuantJobRequest request) {
   if (request.request_id().empty()) request.set_request_id(NewRequestId());
+  RETURN_IF_ERROR(connection_->CompleteParent(request.mutable_parent()));
   return connection_->Call(&Stub::SubmitQuantJob, request);
 }
 
 absl::StatusOr<v1::QuantJob> QuantdClient::Get(absl::string_view job) {
-  v1::GetQuantJobRequest request;
-  ASSIGN_OR_RETURN(*request.mutable_name(), JobName(job));
-  return connection_->Call(&Stub::GetQuantJob, request);
+  return connection_->CallOnJob(&Stub::GetQuantJob, job);
 }
 
-absl::StatusOr<v1::ListQuantJobsResponse> QuantdClient::ListPage(const v1::ListQuantJobsRequest& request) {
+absl::StatusOr<v1::ListQuantJobsResponse> QuantdClient::ListPage(v1::ListQuantJobsRequest request) {
+  RETURN_IF_ERROR(connection_->CompleteParent(request.mutable_parent()));
   return connection_->Call(&Stub::ListQuantJobs, request);
 }
 
@@ -54,15 +54,24 @@ absl::Status QuantdClient::ListAll(v1::ListQuantJobsRequest request,
 }
 
 absl::StatusOr<v1::QuantJob> QuantdClient::Cancel(absl::string_view job) {
-  v1::CancelQuantJobRequest request;
-  ASSIGN_OR_RETURN(*request.mutable_name(), JobName(job));
-  return connection_->Call(&Stub::CancelQuantJob, request);
+  return connection_->CallOnJob(&Stub::CancelQuantJob, job);
+}
+
+absl::StatusOr<v1::QuantJob> QuantdClient::Delete(absl::string_view job) {
+  return connection_->CallOnJob(&Stub::DeleteQuantJob, job);
+}
+
+absl::StatusOr<v1::QuantJob> QuantdClient::Undelete(absl::string_view job) {
+  return connection_->CallOnJob(&Stub::UndeleteQuantJob, job);
+}
+
+absl::StatusOr<v1::ListAuditRecordsResponse> QuantdClient::AuditPage(v1::ListAuditRecordsRequest request) {
+  RETURN_IF_ERROR(connection_->CompleteParent(request.mutable_parent()));
+  return connection_->Call(&Stub::ListAuditRecords, request);
 }
 
 absl::StatusOr<v1::QuantReport> QuantdClient::Report(absl::string_view job) {
-  v1::GetQuantReportRequest request;
-  ASSIGN_OR_RETURN(*request.mutable_name(), JobName(job));
-  return connection_->Call(&Stub::GetQuantReport, request);
+  return connection_->CallOnJob(&Stub::GetQuantReport, job);
 }
 
 absl::StatusOr<v1::ListRecipesResponse> QuantdClient::Recipes() {

@@ -8,9 +8,9 @@
 //   ASSIGN_OR_RETURN(const v1::QuantJob job, client.Watch(submitted.job().name(), {}, print_progress));
 //   RETURN_IF_ERROR(client.Download(job, {.directory = "out"}));
 //
-// Jobs are given by full name or by id alone. Errors are those of the .proto files, as absl::Status with ReasonOf() and
-// FieldOf() (rpc_status.h). Unary calls are retried on UNAVAILABLE (channel.h) within their deadline.
-// Thread-safe; each stream runs in the calling thread.
+// Jobs are given by full name or by id alone, which is then one of the client's tenant. Errors are those of the .proto
+// files, as absl::Status with ReasonOf() and FieldOf() (rpc_status.h). Unary calls are retried on UNAVAILABLE
+// (channel.h) within their deadline. Thread-safe; each stream runs in the calling thread.
 #ifndef QUANTD_CLIENT_QUANTD_CLIENT_H_
 #define QUANTD_CLIENT_QUANTD_CLIENT_H_
 
@@ -32,7 +32,10 @@ class Channel;
 namespace quantd {
 
 struct ClientOptions {
+  // host:port, or several separated by commas: servers of one queue, of which one that answers is used (channel.h).
   std::string server = "127.0.0.1:7433";
+  // Whose jobs are meant where a job is given by its id alone, or a request has no parent.
+  std::string tenant = "default";
   // Of one unary call with its retries. Submit reads the model's headers and may take seconds on a cold disk.
   absl::Duration timeout = absl::Seconds(30);
   // Instead of a new connection to `server`; `server` then only names it in messages.
@@ -66,10 +69,14 @@ class QuantdClient {
   // An empty request_id is replaced by a fresh UUID, so that the retries cannot make two jobs.
   absl::StatusOr<v1::SubmitQuantJobResponse> Submit(v1::SubmitQuantJobRequest request);
   absl::StatusOr<v1::QuantJob> Get(absl::string_view job);
-  absl::StatusOr<v1::ListQuantJobsResponse> ListPage(const v1::ListQuantJobsRequest& request);
+  absl::StatusOr<v1::ListQuantJobsResponse> ListPage(v1::ListQuantJobsRequest request);
   // Every page from `request` on; `on_job` returns false to stop.
   absl::Status ListAll(v1::ListQuantJobsRequest request, const std::function<bool(const v1::QuantJob&)>& on_job);
   absl::StatusOr<v1::QuantJob> Cancel(absl::string_view job);
+  absl::StatusOr<v1::QuantJob> Delete(absl::string_view job);
+  absl::StatusOr<v1::QuantJob> Undelete(absl::string_view job);
+  // Who changed what, newest first; of the tenant, or of one job when `request.parent` names it.
+  absl::StatusOr<v1::ListAuditRecordsResponse> AuditPage(v1::ListAuditRecordsRequest request);
   absl::StatusOr<v1::QuantReport> Report(absl::string_view job);
   absl::StatusOr<v1::ListRecipesResponse> Recipes();
 

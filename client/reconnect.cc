@@ -35,8 +35,8 @@ bool Reconnect::WaitAfter(const absl::Status& status) {
   if (!MayPass(status)) return false;
   ++failures_;
   const bool connected_before = last_progress_ != absl::InfinitePast();
-  const bool give_up =
-      connected_before ? absl::Now() - last_progress_ > longest_outage_ && failures_ > 1 : failures_ >= kMaxAttempts;
+  const bool give_up = connected_before ? absl::Now() - last_progress_ > longest_outage_ && failures_ > 1
+                                        : failures_ >= kMaxCallAttempts;
   if (give_up) return false;
   absl::SleepFor(Pause(failures_));
   return true;

@@ -1,4 +1,4 @@
-// Names of resources: tenants/{tenant}/jobs/{job}. People type the id alone.
+// Names of jobs as people type them: the id alone, or the full name.
 #ifndef QUANTD_CLIENT_RESOURCE_NAME_H_
 #define QUANTD_CLIENT_RESOURCE_NAME_H_
 
@@ -6,16 +6,18 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "proto/resource_name.h"
 
 namespace quantd {
 
-inline constexpr absl::string_view kDefaultParent = "tenants/default";
+// ("job-1", "search") -> "tenants/search/jobs/job-1"; a full name, of whatever tenant, is returned unchanged.
+// INVALID_ARGUMENT, reason JOB_NAME_INVALID, for anything else.
+absl::StatusOr<std::string> ExpandJobName(absl::string_view name_or_id, absl::string_view tenant);
 
-// "job-1" -> "tenants/default/jobs/job-1"; a full name is returned unchanged. INVALID_ARGUMENT, reason
-// JOB_NAME_INVALID, for anything else.
-absl::StatusOr<std::string> JobName(absl::string_view name_or_id);
+// "tenants/search". INVALID_ARGUMENT, reason TENANT_INVALID, when it cannot be a tenant.
+absl::StatusOr<std::string> ParentOf(absl::string_view tenant);
 
-// The last part of a full name: the shortest text that JobName() takes.
+// The last part of a full name: the shortest text that ExpandJobName() takes.
 std::string JobId(absl::string_view name);
 
 }  // namespace quantd

@@ -2,11 +2,10 @@
 #include <google/protobuf/util/message_differencer.h>
 
 #include "client/connection.h"
-#include "client/job_state.h"
 #include "client/quantd_client.h"
 #include "client/reconnect.h"
-#include "client/resource_name.h"
 #include "core/base/status.h"
+#include "proto/job_state.h"
 
 namespace quantd {
 namespace {
@@ -74,7 +73,7 @@ class Watcher {
 
 absl::StatusOr<v1::QuantJob> QuantdClient::Watch(absl::string_view job, const WatchOptions& options,
                                                  const OnChange& on_change) {
-  ASSIGN_OR_RETURN(const std::string name, JobName(job));
+  ASSIGN_OR_RETURN(const std::string name, ExpandJobName(job, connection_->tenant));
   return Watcher(*connection_->stub, connection_->server, options)
       .Run(
           name, [&] { return Get(name); }, on_change);

@@ -3,10 +3,10 @@
 #include <memory>
 
 #include "absl/strings/str_cat.h"
-#include "client/job_state.h"
 #include "client/quantctl/commands.h"
 #include "client/text/error_text.h"
 #include "core/base/status.h"
+#include "proto/job_state.h"
 
 namespace quantd {
 namespace {

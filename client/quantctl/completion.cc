@@ -4,8 +4,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "client/job_state.h"
 #include "client/quantctl/commands.h"
+#include "proto/job_state.h"
 
 namespace quantd {
 namespace {

@@ -4,13 +4,13 @@
 
 #include "absl/strings/str_cat.h"
 #include "client/job_filter.h"
-#include "client/job_state.h"
 #include "client/proto_json.h"
 #include "client/quantctl/commands.h"
 #include "client/resource_name.h"
 #include "client/text/error_text.h"
 #include "client/text/job_text.h"
 #include "core/base/status.h"
+#include "proto/job_state.h"
 
 namespace quantd {
 namespace {

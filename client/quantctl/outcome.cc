@@ -2,13 +2,13 @@
 #include <iostream>
 
 #include "absl/strings/str_cat.h"
-#include "client/job_state.h"
 #include "client/proto_json.h"
 #include "client/quantctl/session.h"
 #include "client/text/error_text.h"
 #include "client/text/figures.h"
 #include "core/base/clock.h"
 #include "core/base/status.h"
+#include "proto/job_state.h"
 
 namespace quantd {
 namespace {

@@ -5,10 +5,10 @@
 
 #include <iostream>
 
-#include "client/job_state.h"
 #include "client/proto_json.h"
 #include "core/base/clock.h"
 #include "core/base/status.h"
+#include "proto/job_state.h"
 
 namespace quantd {
 

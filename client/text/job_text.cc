@@ -4,13 +4,13 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "client/job_state.h"
 #include "client/proto_json.h"
 #include "client/resource_name.h"
 #include "client/text/error_text.h"
 #include "client/text/figures.h"
 #include "client/text/quantity.h"
 #include "client/text/table.h"
+#include "proto/job_state.h"
 
 namespace quantd {
 namespace {

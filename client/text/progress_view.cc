@@ -4,9 +4,9 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "client/job_state.h"
 #include "client/text/error_text.h"
 #include "client/text/quantity.h"
+#include "proto/job_state.h"
 
 namespace quantd {
 namespace {

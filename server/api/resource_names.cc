@@ -13,21 +13,11 @@
 namespace quantd {
 namespace {
 
-constexpr size_t kMaxIdBytes = 63;
 constexpr size_t kQuotedBytes = 200;
 constexpr size_t kRandomCharacters = 12;  // 60 bits
 constexpr char kAlphabet[] = "abcdefghijklmnopqrstuvwxyz234567";
 
-bool IsIdCharacter(char c) {
-  return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-';
-}
-
 }  // namespace
-
-bool IsResourceId(absl::string_view id) {
-  return !id.empty() && id.size() <= kMaxIdBytes && id.front() >= 'a' && id.front() <= 'z' && id.back() != '-' &&
-         std::all_of(id.begin(), id.end(), &IsIdCharacter);
-}
 
 absl::Status CheckParent(absl::string_view parent) {
   if (parent.empty() || parent == "tenants/default") return absl::OkStatus();

@@ -7,11 +7,9 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "proto/resource_name.h"
 
 namespace quantd {
-
-// [a-z]([a-z0-9-]{0,61}[a-z0-9])?
-bool IsResourceId(absl::string_view id);
 
 // "" and "tenants/default". INVALID_ARGUMENT PARENT_INVALID; NOT_FOUND TENANT_NOT_FOUND for another tenant.
 absl::Status CheckParent(absl::string_view parent);

@@ -1,7 +1,5 @@
 #include "server/store/job_record.h"
 
-#include "absl/strings/str_cat.h"
-
 namespace quantd {
 namespace {
 
@@ -47,15 +45,6 @@ std::string ResultBytes(QuantJob job) {
 
 }  // namespace
 
-bool IsTerminal(JobState state) {
-  return state == QuantJob::SUCCEEDED || state == QuantJob::REJECTED || state == QuantJob::FAILED ||
-         state == QuantJob::CANCELLED;
-}
-
-bool HasLease(JobState state) {
-  return state == QuantJob::RUNNING || state == QuantJob::CANCELLING;
-}
-
 bool IsLegalTransition(JobState from, JobState to) {
   for (const Transition& transition : kTransitions) {
     if (transition.from == from && transition.to == to) return true;
@@ -65,15 +54,6 @@ bool IsLegalTransition(JobState from, JobState to) {
 
 bool KeepsResult(const QuantJob& before, const QuantJob& after) {
   return ResultBytes(before) == ResultBytes(after);
-}
-
-std::string StateName(JobState state) {
-  const std::string name = v1::QuantJob::State_Name(state);
-  return name.empty() ? "UNKNOWN" : name;
-}
-
-std::string JobName(absl::string_view tenant, absl::string_view id) {
-  return absl::StrCat("tenants/", tenant, "/jobs/", id);
 }
 
 }  // namespace quantd

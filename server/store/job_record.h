@@ -8,14 +8,14 @@
 
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "proto/job_state.h"
+#include "proto/resource_name.h"
 #include "quantd/v1/quant_job.pb.h"
 #include "quantd/v1/worker_service.pb.h"
 
 namespace quantd {
 
 using JobState = v1::QuantJob::State;
-
-inline constexpr char kDefaultTenant[] = "default";
 
 // Who did what: one row of the audit log. Nothing is written while `action` is empty.
 struct AuditNote {
@@ -43,23 +43,12 @@ struct JobRecord {
   AuditNote audit = {};
 };
 
-// SUCCEEDED, REJECTED, FAILED, CANCELLED: the result never changes again.
-bool IsTerminal(JobState state);
-// RUNNING and CANCELLING: a worker holds a lease.
-bool HasLease(JobState state);
-
 // The state machine of docs/job-states.md: may a job in state `from` be written with state `to`?
 // `from` == STATE_UNSPECIFIED stands for a job that does not exist yet.
 bool IsLegalTransition(JobState from, JobState to);
 
 // Of a terminal job only the marks of retention may change: deletion, and the expiry of its artifact.
 bool KeepsResult(const v1::QuantJob& before, const v1::QuantJob& after);
-
-// "QUEUED"; numbers outside the enum give "UNKNOWN".
-std::string StateName(JobState state);
-
-// "tenants/{tenant}/jobs/{id}".
-std::string JobName(absl::string_view tenant, absl::string_view id);
 
 }  // namespace quantd
 

@@ -28,7 +28,7 @@ TEST(Calls, GivesUpAfterFiveAttempts) {
   FakeServer server;
   server.service().failures.assign(20, kUnavailable);
   EXPECT_THAT(server.Client().Get("j1"), FailsWith("SERVER_UNREACHABLE", server.address()));
-  EXPECT_EQ(server.service().calls, kMaxAttempts);
+  EXPECT_EQ(server.service().calls, kMaxCallAttempts);
 }
 
 TEST(Calls, OtherCodesAreNotRetried) {
@@ -56,7 +56,7 @@ TEST(Calls, ErrorsKeepReasonFieldAndOrigin) {
   EXPECT_THAT(status, FailsWith("RECIPE_UNKNOWN_PARAMETER", "'bitz'"));
   EXPECT_EQ(FieldOf(status), "spec.recipe.overrides.bitz");
   EXPECT_TRUE(IsFromServer(status));
-  EXPECT_FALSE(IsFromServer(JobName("Not A Name").status()));
+  EXPECT_FALSE(IsFromServer(ExpandJobName("Not A Name", "default").status()));
 }
 
 TEST(Calls, MalformedDetailsAreIgnored) {
@@ -116,8 +116,11 @@ TEST(JobNames, TableOfNames) {
                {"tenants/t1/artifacts/a", false},
                {"tenants/../jobs/a", false},
                {"tenants/t1/jobs/a/b", false}};
-  for (const auto& row : kRows) EXPECT_EQ(JobName(row.given).ok(), row.is_name) << row.given;
-  EXPECT_EQ(JobId(*JobName("job-1")), "job-1");
+  for (const auto& row : kRows) EXPECT_EQ(ExpandJobName(row.given, "t1").ok(), row.is_name) << row.given;
+  EXPECT_THAT(*ExpandJobName("job-1", "search"), "tenants/search/jobs/job-1");
+  EXPECT_THAT(*ExpandJobName("tenants/t2/jobs/job-1", "search"), "tenants/t2/jobs/job-1");
+  EXPECT_THAT(ExpandJobName("job-1", "No Tenant"), FailsWith("TENANT_INVALID", "No Tenant"));
+  EXPECT_EQ(JobId("tenants/search/jobs/job-1"), "job-1");
 }
 
 TEST(RequestIds, AreFreshVersion4Uuids) {

@@ -1,4 +1,4 @@
-#include "client/job_state.h"
+#include "proto/job_state.h"
 
 #include "absl/strings/str_cat.h"
 
@@ -12,6 +12,10 @@ bool HasResult(QuantJob::State state) {
 
 bool IsTerminal(QuantJob::State state) {
   return HasResult(state) || state == QuantJob::FAILED || state == QuantJob::CANCELLED;
+}
+
+bool HasLease(QuantJob::State state) {
+  return state == QuantJob::RUNNING || state == QuantJob::CANCELLING;
 }
 
 std::string StateName(QuantJob::State state) {
