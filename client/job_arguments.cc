@@ -9,6 +9,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "absl/time/time.h"
 #include "client/proto_json.h"
 #include "core/base/file_system.h"
 #include "core/base/json.h"
@@ -103,6 +104,31 @@ absl::Status ApplyLabels(const std::vector<std::string>& labels, v1::QuantJobSpe
   return absl::OkStatus();
 }
 
+absl::Status ApplyTimeout(absl::string_view option, const std::optional<std::string>& text, int64_t* milliseconds) {
+  if (!text.has_value()) return absl::OkStatus();
+  absl::Duration duration;
+  const bool readable =
+      absl::ParseDuration(*text, &duration) && duration >= absl::ZeroDuration() && duration <= absl::Hours(24 * 365);
+  if (!readable) {
+    return InvalidInput(
+        kBadArgument, absl::StrCat(option, " '", *text, "' is no time up to a year; write it like 90s, 30m or 1h30m"));
+  }
+  *milliseconds = absl::ToInt64Milliseconds(absl::Ceil(duration, absl::Milliseconds(1)));
+  return absl::OkStatus();
+}
+
+absl::Status ApplyLimits(const JobArguments& arguments, v1::QuantJobSpec* spec) {
+  if (arguments.priority.has_value()) spec->set_priority(*arguments.priority);
+  if (arguments.max_attempts.has_value()) spec->set_max_attempts(*arguments.max_attempts);
+  int64_t queue_timeout_ms = spec->queue_timeout_ms();
+  int64_t run_timeout_ms = spec->run_timeout_ms();
+  RETURN_IF_ERROR(ApplyTimeout("--queue-timeout", arguments.queue_timeout, &queue_timeout_ms));
+  RETURN_IF_ERROR(ApplyTimeout("--run-timeout", arguments.run_timeout, &run_timeout_ms));
+  spec->set_queue_timeout_ms(queue_timeout_ms);
+  spec->set_run_timeout_ms(run_timeout_ms);
+  return absl::OkStatus();
+}
+
 // What the server would only notice with a more roundabout message.
 absl::Status CheckDependencies(const v1::QuantJobSpec& spec) {
   if (spec.model().empty())
@@ -148,6 +174,7 @@ absl::Status MakeSpec(const JobArguments& arguments, v1::QuantJobSpec* spec) {
   for (const std::string& name : arguments.exports) spec->add_exports(name);
   if (arguments.device.has_value()) spec->set_device(*arguments.device);
   RETURN_IF_ERROR(ApplyLabels(arguments.labels, spec));
+  RETURN_IF_ERROR(ApplyLimits(arguments, spec));
   return CheckDependencies(*spec);
 }
 

@@ -3,6 +3,7 @@
 //   --set bits=3                        recipe.overrides: numbers, true and false as such, all else as text
 //   --rule '*.down_proj:bits=8,act_order=true'  recipe.rules, in the order given; the first that matches wins
 //   --label team=search                 labels
+//   --queue-timeout 30m                 queue_timeout_ms: a number with a unit, "ms", "s", "m" or "h"
 //   --job FILE                          the JSON form of QuantJobSpec; arguments beside it change single fields
 #ifndef QUANTD_CLIENT_JOB_ARGUMENTS_H_
 #define QUANTD_CLIENT_JOB_ARGUMENTS_H_
@@ -42,6 +43,10 @@ struct JobArguments {
   std::vector<std::string> exports;
   std::optional<std::string> device;
   std::vector<std::string> labels;
+  std::optional<int32_t> priority;
+  std::optional<std::string> queue_timeout;  // "90s", "30m", "1h30m"
+  std::optional<std::string> run_timeout;
+  std::optional<int32_t> max_attempts;
 };
 
 // Reads the job file, if any, then lays the arguments over it. Rules of the arguments come before those of the file, so

@@ -20,6 +20,7 @@ struct ListOptions {
   int page_size = 50;
   bool all = false;
   bool ids = false;
+  bool show_deleted = false;
 };
 
 constexpr char kFooter[] =
@@ -63,6 +64,7 @@ absl::StatusOr<ExitCode> List(Session& session, const ListOptions& options) {
   v1::ListQuantJobsRequest request;
   request.set_page_size(options.page_size);
   request.set_filter(FilterText(options.filter));
+  request.set_show_deleted(options.show_deleted);
   std::vector<v1::QuantJob> jobs;
   bool has_more = false;
   if (options.all) {
@@ -95,6 +97,7 @@ void DefineList(CLI::App& app, Session& session) {
       ->check(CLI::Range(1, 1000))
       ->capture_default_str();
   app.add_flag("--all", options->all, "every job, page after page");
+  app.add_flag("--show-deleted", options->show_deleted, "deleted jobs too, as long as they can be undeleted");
   app.add_flag("--ids", options->ids, "job ids alone, one a line");
   app.footer(kFooter);
   app.callback([options, &session] { session.action = [options, &session] { return List(session, *options); }; });

@@ -19,6 +19,9 @@ constexpr Command kCommands[] = {
     {"cancel", "cancel a job", &DefineCancel},
     {"report", "print what a finished job lost and gained", &DefineReport},
     {"download", "fetch the artifact of a finished job", &DefineDownload},
+    {"delete", "hide a finished job; it is removed later", &DefineDelete},
+    {"undelete", "take a deleted job back", &DefineUndelete},
+    {"audit", "show who changed what and when", &DefineAudit},
     {"recipes", "list recipes and their parameters", &DefineRecipes},
     {"completion", "print a completion script for a shell", &DefineCompletion},
 };
@@ -35,8 +38,13 @@ void DefineGlobals(CLI::App& app, Session& session) {
   app.require_subcommand(1);
   app.set_version_flag("--version", std::string("quantctl ") + QUANTD_VERSION);
   app.fallthrough();  // global options may follow the subcommand
-  app.add_option("--server", session.server, "address of quantd, HOST:PORT")
+  app.add_option("--server", session.server,
+                 "address of quantd, HOST:PORT; several servers of one queue are separated by commas")
       ->envname("QUANTD_SERVER")
+      ->capture_default_str();
+  app.add_option("--tenant", session.tenant, "whose jobs are submitted, listed and meant by an id alone")
+      ->envname("QUANTD_TENANT")
+      ->type_name("ID")
       ->capture_default_str();
   app.add_option("--timeout", session.timeout_seconds,
                  "seconds to wait for the answer to one call; a job that is waited for may take longer")

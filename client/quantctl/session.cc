@@ -14,8 +14,8 @@ namespace quantd {
 
 QuantdClient& Session::client() {
   if (client_ == nullptr) {
-    client_ = std::make_unique<QuantdClient>(
-        ClientOptions{.server = server, .timeout = absl::Seconds(timeout_seconds), .channel = nullptr});
+    client_ = std::make_unique<QuantdClient>(ClientOptions{
+        .server = server, .tenant = tenant, .timeout = absl::Seconds(timeout_seconds), .channel = nullptr});
   }
   return *client_;
 }

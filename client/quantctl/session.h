@@ -20,6 +20,7 @@ namespace quantd {
 class Session {
  public:
   std::string server = "127.0.0.1:7433";
+  std::string tenant = "default";
   double timeout_seconds = 30;
   bool json = false;
 

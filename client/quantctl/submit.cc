@@ -24,12 +24,14 @@ struct SubmitOptions {
 
 constexpr char kFooter[] =
     "Models and texts are named relative to the roots that the server is configured with.\n"
-    "VALUE is a number, true, false, or else text. `quantctl recipes NAME` lists parameters and their ranges.\n\n"
+    "VALUE is a number, true, false, or else text. `quantctl recipes NAME` lists parameters and their ranges.\n"
+    "TIME is a number with its unit: 90s, 30m, 1h30m.\n\n"
     "Examples:\n"
     "  quantctl submit --model quantd-tiny-llama --recipe rtn --set bits=8\n"
     "  quantctl submit --model quantd-tiny-llama --recipe gptq --set bits=3 --set group_size=64 \\\n"
     "      --rule '*.down_proj:bits=8' --rule 'model.layers.0.*:skip' --calibration books/calibration.txt \\\n"
     "      --evaluation books/heldout.txt --export gptq --wait\n"
+    "  quantctl submit --model quantd-tiny-llama --recipe rtn --tenant search --priority 10 --queue-timeout 2h\n"
     "  quantctl submit --job job.json --validate-only --json\n";
 
 void AddModelArguments(CLI::App& app, JobArguments& job) {
@@ -49,6 +51,19 @@ void AddModelArguments(CLI::App& app, JobArguments& job) {
   app.add_option("--job", job.job_file,
                  "job spec as JSON, as `quant run --job` reads it, - is standard input; other arguments change it")
       ->type_name("FILE");
+}
+
+void AddQueueArguments(CLI::App& app, JobArguments& job) {
+  app.add_option("--priority", job.priority, "-100..100; among the tenant's jobs the higher goes first")
+      ->type_name("N")
+      ->check(CLI::Range(-100, 100));
+  app.add_option("--queue-timeout", job.queue_timeout, "fail when the job still waits after this time; 0: never")
+      ->type_name("TIME");
+  app.add_option("--run-timeout", job.run_timeout, "fail when an attempt runs longer than this; 0: never")
+      ->type_name("TIME");
+  app.add_option("--max-attempts", job.max_attempts, "attempts that may be lost to dying workers, 1..10")
+      ->type_name("N")
+      ->check(CLI::Range(1, 10));
 }
 
 void AddTextArguments(CLI::App& app, JobArguments& job) {
@@ -115,6 +130,7 @@ void DefineSubmit(CLI::App& app, Session& session) {
   const auto options = std::make_shared<SubmitOptions>();
   AddModelArguments(app, options->job);
   AddTextArguments(app, options->job);
+  AddQueueArguments(app, options->job);
   app.add_option("--request-id", options->request_id, "the same id gives the same job; default: a fresh one")
       ->type_name("UUID");
   app.add_flag("--validate-only", options->validate_only,

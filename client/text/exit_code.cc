@@ -17,7 +17,8 @@ constexpr ExitCodeRow kExitCodes[] = {
     {ExitCode::kUnavailable, "the server cannot be reached, is draining, or did not answer in time"},
     {ExitCode::kJobCancelled, "the job was CANCELLED"},
     {ExitCode::kJobRejected, "the job was REJECTED: it worked, but missed a limit of the request"},
-    {ExitCode::kConflict, "not possible in this state: not finished, request id used for another job, no such device"},
+    {ExitCode::kConflict,
+     "not possible in this state: not finished, not deleted, request id used for another job, no such device"},
     {ExitCode::kExhausted, "a limit of the server is reached: queue, quota or disk"},
     {ExitCode::kLocalFile, "a file on this machine cannot be read or written"},
     {ExitCode::kInternal, "data was damaged on the way, or an unexpected error"},
@@ -49,9 +50,9 @@ struct ReasonRow {
 // Made on this side.
 constexpr ReasonRow kByLocalReason[] = {
     {kBadArgument, ExitCode::kUsage},         {"JOB_NAME_INVALID", ExitCode::kUsage},
-    {"JSON_MALFORMED", ExitCode::kUsage},     {"FILE_NOT_FOUND", ExitCode::kLocalFile},
-    {"FILE_TOO_LARGE", ExitCode::kLocalFile}, {"IO_ERROR", ExitCode::kLocalFile},
-    {"DISK_FULL", ExitCode::kLocalFile},
+    {"TENANT_INVALID", ExitCode::kUsage},     {"JSON_MALFORMED", ExitCode::kUsage},
+    {"FILE_NOT_FOUND", ExitCode::kLocalFile}, {"FILE_TOO_LARGE", ExitCode::kLocalFile},
+    {"IO_ERROR", ExitCode::kLocalFile},       {"DISK_FULL", ExitCode::kLocalFile},
 };
 
 }  // namespace

@@ -100,10 +100,12 @@ std::string FiguresText(const v1::QuantReport& report) {
 
 std::string ArtifactText(const v1::QuantJob& job) {
   if (!job.has_artifact() || job.artifact().digest().empty()) return "";
+  if (job.artifact().expired()) return Line("artifact", "its files have expired and were removed");
   const std::string id = JobId(job.name());
   return Line("artifact", absl::StrFormat("sha256 %s, %s in %d files", Printable(job.artifact().digest()),
                                           BytesText(job.artifact().size_bytes()), job.artifact().files_size())) +
-         Line("fetch it with", absl::StrFormat("quantctl download %s --out %s", id, id));
+         Line("fetch it with", absl::StrFormat("quantctl download %s --out %s", id, id)) +
+         (job.artifact().has_expire_time() ? Line("expires", TimeText(job.artifact().expire_time())) : "");
 }
 
 std::string LayersText(const v1::QuantReport& report, int most) {

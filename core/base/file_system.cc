@@ -16,6 +16,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
+#include "absl/time/clock.h"
 #include "core/base/status.h"
 
 namespace quantd {
@@ -183,6 +184,17 @@ class PosixFileSystem : public FileSystem {
     struct stat info;
     if (stat(path.c_str(), &info) != 0) return ErrnoError(errno, absl::StrCat("reading the size of ", path));
     return static_cast<uint64_t>(info.st_size);
+  }
+
+  absl::StatusOr<absl::Duration> FileAge(const std::string& path) override {
+    struct stat info;
+    if (stat(path.c_str(), &info) != 0) return ErrnoError(errno, absl::StrCat("reading the age of ", path));
+    return std::max(absl::Now() - absl::TimeFromTimespec(info.st_mtim), absl::ZeroDuration());
+  }
+
+  absl::Status Touch(const std::string& path) override {
+    if (utimensat(AT_FDCWD, path.c_str(), nullptr, 0) == 0) return absl::OkStatus();
+    return ErrnoError(errno, absl::StrCat("touching ", path));
   }
 
   absl::StatusOr<std::vector<std::string>> ListDirectory(const std::string& path) override {

@@ -14,6 +14,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
+#include "absl/time/time.h"
 
 namespace quantd {
 
@@ -61,6 +62,11 @@ class FileSystem {
   // Names (not paths) of the entries, sorted, without "." and "..".
   virtual absl::StatusOr<std::vector<std::string>> ListDirectory(const std::string& path) = 0;
   virtual absl::StatusOr<uint64_t> FreeBytes(const std::string& path) = 0;
+  // Time since a file was written or touched, by the clock of this machine; never negative. Where no times are kept:
+  // infinite.
+  virtual absl::StatusOr<absl::Duration> FileAge(const std::string& /*path*/) { return absl::InfiniteDuration(); }
+  // Makes the age 0. Not synced: after power loss the file may be as old as before.
+  virtual absl::Status Touch(const std::string& /*path*/) { return absl::OkStatus(); }
 };
 
 FileSystem& RealFileSystem();

@@ -204,7 +204,9 @@ absl::Status CheckJobSpec(const JobSpec& spec) {
 
 absl::StatusOr<JobSpec> ParseJobSpec(const Json& json, absl::string_view what) {
   const SpecReader reader(json, "spec", what);
-  RETURN_IF_ERROR(reader.OnlyKnown({"model", "recipe", "calibration", "evaluation", "exports", "device", "labels"}));
+  // The last four concern the queue of the service and change nothing here.
+  RETURN_IF_ERROR(reader.OnlyKnown({"model", "recipe", "calibration", "evaluation", "exports", "device", "labels",
+                                    "priority", "queue_timeout_ms", "run_timeout_ms", "max_attempts"}));
   JobSpec spec;
   spec.overrides = SharedJson(Json::object());
   ASSIGN_OR_RETURN(spec.model, reader.Text("model", ""));

@@ -19,6 +19,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "absl/time/time.h"
 #include "core/base/file_system.h"
 #include "quantd/v1/worker_service.pb.h"
 
@@ -60,6 +61,12 @@ class ArtifactUpload {
   virtual int64_t received_bytes() const = 0;
 };
 
+struct PublishedFile {
+  std::string sha256;
+  int64_t size_bytes = 0;
+  absl::Duration age;  // since it was published, the last time when several artifacts have it
+};
+
 // Thread-safe.
 class ArtifactStore {
  public:
@@ -90,6 +97,13 @@ class ArtifactStore {
 
   // Published bytes. NOT_FOUND ARTIFACT_FILE_NOT_FOUND.
   virtual absl::StatusOr<std::unique_ptr<RandomAccessFile>> Open(absl::string_view sha256) = 0;
+
+  // Removes a published file, durably. A file that was published less than `min_age` ago is left alone: somebody may be
+  // about to name it. False when it was; true when it is gone, also when it was not there.
+  virtual absl::StatusOr<bool> Remove(absl::string_view sha256, absl::Duration min_age) = 0;
+
+  // Published files in the order of their digests, those after `after` ("": from the first), at most `limit`.
+  virtual absl::StatusOr<std::vector<PublishedFile>> ListPublished(absl::string_view after, int limit) = 0;
 
   virtual absl::StatusOr<uint64_t> FreeBytes() = 0;
 

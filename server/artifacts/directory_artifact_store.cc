@@ -112,6 +112,32 @@ class DirectoryArtifactStore : public ArtifactStore {
                        absl::StrFormat("no published file has SHA-256 '%s'", sha256));
   }
 
+  absl::StatusOr<bool> Remove(absl::string_view sha256, absl::Duration min_age) override {
+    const std::string path = PublishedPath(sha256);
+    if (sha256.size() != kDigestNameLength) return true;
+    const HeldNames::Hold hold = published_names_.Take(sha256);
+    if (!files_.Exists(path)) return true;
+    ASSIGN_OR_RETURN(const absl::Duration age, files_.FileAge(path));
+    if (age < min_age) return false;
+    const auto unlink = [&]() -> absl::Status {
+      RETURN_IF_ERROR(files_.RemoveFile(path));
+      return files_.SyncDirectory(DirectoryName(path));
+    };
+    RETURN_IF_ERROR(RunDurableStep(DurableStep::kArtifactUnlink, unlink));
+    return true;
+  }
+
+  absl::StatusOr<std::vector<PublishedFile>> ListPublished(absl::string_view after, int limit) override {
+    std::vector<PublishedFile> found;
+    ASSIGN_OR_RETURN(const std::vector<std::string> folders, files_.ListDirectory(published_));
+    for (const std::string& folder : folders) {
+      if (folder < after.substr(0, 2) || !files_.IsDirectory(JoinPath(published_, folder))) continue;
+      RETURN_IF_ERROR(ListFolder(JoinPath(published_, folder), after, limit, &found));
+      if (static_cast<int>(found.size()) >= limit) break;
+    }
+    return found;
+  }
+
   absl::StatusOr<uint64_t> FreeBytes() override { return files_.FreeBytes(directory_); }
 
   absl::Status CommitCheckpoint(const StagingKey& key, const v1::Checkpoint& checkpoint) override {
@@ -134,6 +160,21 @@ class DirectoryArtifactStore : public ArtifactStore {
   absl::StatusOr<std::vector<std::string>> CheckpointedJobs() override { return checkpoints_.Jobs(); }
 
  private:
+  absl::Status ListFolder(const std::string& folder, absl::string_view after, int limit,
+                          std::vector<PublishedFile>* found) {
+    ASSIGN_OR_RETURN(const std::vector<std::string> names, files_.ListDirectory(folder));
+    for (const std::string& name : names) {
+      if (static_cast<int>(found->size()) >= limit) return absl::OkStatus();
+      if (name.size() != kDigestNameLength || name <= after) continue;
+      const std::string path = JoinPath(folder, name);
+      const auto size_bytes = files_.FileSize(path);
+      const auto age = files_.FileAge(path);
+      if (!size_bytes.ok() || !age.ok()) continue;  // removed meanwhile
+      found->push_back({.sha256 = name, .size_bytes = static_cast<int64_t>(*size_bytes), .age = *age});
+    }
+    return absl::OkStatus();
+  }
+
   // Of a folder; none when it is a file, or has just been removed by another server.
   std::vector<std::string> Names(const std::string& folder) {
     auto names = files_.IsDirectory(folder) ? files_.ListDirectory(folder) : std::vector<std::string>();
@@ -212,6 +253,7 @@ class DirectoryArtifactStore : public ArtifactStore {
 
   absl::Status PublishFile(const StagingKey& key, const v1::ArtifactFile& file) {
     const std::string published = PublishedPath(file.sha256());
+    const HeldNames::Hold hold = published_names_.Take(file.sha256());
     ASSIGN_OR_RETURN(const std::string there, FindFile(key, file));
     const std::string folder = DirectoryName(published);
     if (there != published) {
@@ -222,6 +264,8 @@ class DirectoryArtifactStore : public ArtifactStore {
       // Another server may have been faster.
       if (!moved.ok() && !(ReasonOf(moved) == "FILE_NOT_FOUND" && files_.Exists(published))) return moved;
     }
+    // Its age counts from now on, that no retention takes it away before somebody names it.
+    RETURN_IF_ERROR(files_.Touch(published));
     // Also for a file that is there already: an earlier try may have failed right here.
     return RunDurableStep(DurableStep::kArtifactDirectorySync, [&] { return files_.SyncDirectory(folder); });
   }
@@ -232,7 +276,8 @@ class DirectoryArtifactStore : public ArtifactStore {
   const std::string staging_;
   const std::string checkpoint_root_;
   DirectoryCheckpoints checkpoints_;
-  HeldNames busy_;  // files that a stream is writing now, so that two streams never mix their bytes
+  HeldNames published_names_;  // a file is either being published or being removed
+  HeldNames busy_;             // files that a stream is writing now, so that two streams never mix their bytes
 };
 
 }  // namespace

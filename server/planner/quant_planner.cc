@@ -94,7 +94,12 @@ class QuantPlanner : public Planner {
 
   absl::StatusOr<v1::JobEstimate> Plan(const v1::QuantJobSpec& spec, absl::Time deadline) override {
     v1::QuantJobSpec asked = spec;
+    // What no plan depends on.
     asked.clear_labels();
+    asked.clear_priority();
+    asked.clear_queue_timeout_ms();
+    asked.clear_run_timeout_ms();
+    asked.clear_max_attempts();
     const std::string json = SpecJson(asked);
     const std::string key = CacheKey(asked, json);
     v1::JobEstimate estimate;

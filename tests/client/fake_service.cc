@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "core/base/json.h"
 #include "core/base/sha256.h"
@@ -86,7 +87,7 @@ grpc::Status FakeService::SubmitQuantJob(grpc::ServerContext*, const v1::SubmitQ
   if (const grpc::Status failure = NextFailure(); !failure.ok()) return failure;
   response->mutable_estimate()->set_bits_per_weight(4.25);
   if (request->validate_only()) return grpc::Status::OK;
-  v1::QuantJob job = JobAt(absl::StrCat("tenants/default/jobs/j", submitted.size()), v1::QuantJob::QUEUED, 1);
+  v1::QuantJob job = JobAt(absl::StrCat(request->parent(), "/jobs/j", submitted.size()), v1::QuantJob::QUEUED, 1);
   *job.mutable_spec() = request->spec();
   *response->mutable_job() = job;
   jobs[job.name()] = job;
@@ -128,6 +129,50 @@ grpc::Status FakeService::CancelQuantJob(grpc::ServerContext* context, const v1:
   get.set_name(request->name());
   if (const grpc::Status status = GetQuantJob(context, &get, job); !status.ok()) return status;
   job->set_state(v1::QuantJob::CANCELLED);
+  return grpc::Status::OK;
+}
+
+grpc::Status FakeService::Change(const std::string& name, const std::function<void(v1::QuantJob&)>& change,
+                                 v1::QuantJob* job) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  if (const grpc::Status failure = NextFailure(); !failure.ok()) return failure;
+  const auto found = jobs.find(name);
+  if (found == jobs.end()) return RichError(grpc::StatusCode::NOT_FOUND, "JOB_NOT_FOUND", "no job " + name);
+  change(found->second);
+  *job = found->second;
+  return grpc::Status::OK;
+}
+
+grpc::Status FakeService::DeleteQuantJob(grpc::ServerContext*, const v1::DeleteQuantJobRequest* request,
+                                         v1::QuantJob* job) {
+  const auto mark = [](v1::QuantJob& changed) {
+    changed.mutable_delete_time()->set_seconds(1'700'000'000);
+    changed.mutable_purge_time()->set_seconds(1'700'086'400);
+  };
+  return Change(request->name(), mark, job);
+}
+
+grpc::Status FakeService::UndeleteQuantJob(grpc::ServerContext*, const v1::UndeleteQuantJobRequest* request,
+                                           v1::QuantJob* job) {
+  const auto unmark = [](v1::QuantJob& changed) {
+    changed.clear_delete_time();
+    changed.clear_purge_time();
+  };
+  return Change(request->name(), unmark, job);
+}
+
+grpc::Status FakeService::ListAuditRecords(grpc::ServerContext*, const v1::ListAuditRecordsRequest* request,
+                                           v1::ListAuditRecordsResponse* response) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  if (const grpc::Status failure = NextFailure(); !failure.ok()) return failure;
+  for (const auto& [name, job] : jobs) {
+    if (!absl::StartsWith(name, request->parent())) continue;
+    v1::AuditRecord* const record = response->add_records();
+    record->mutable_time()->set_seconds(1'700'000'000);
+    record->set_actor("client:10.0.0.7");
+    record->set_action("submit");
+    record->set_job(name);
+  }
   return grpc::Status::OK;
 }
 

@@ -56,6 +56,11 @@ class FakeService final : public v1::QuantService::Service {
   grpc::Status ListQuantJobs(grpc::ServerContext*, const v1::ListQuantJobsRequest*,
                              v1::ListQuantJobsResponse*) override;
   grpc::Status CancelQuantJob(grpc::ServerContext*, const v1::CancelQuantJobRequest*, v1::QuantJob*) override;
+  grpc::Status DeleteQuantJob(grpc::ServerContext*, const v1::DeleteQuantJobRequest*, v1::QuantJob*) override;
+  grpc::Status UndeleteQuantJob(grpc::ServerContext*, const v1::UndeleteQuantJobRequest*, v1::QuantJob*) override;
+  // One record for each job below the parent.
+  grpc::Status ListAuditRecords(grpc::ServerContext*, const v1::ListAuditRecordsRequest*,
+                                v1::ListAuditRecordsResponse*) override;
   grpc::Status WatchQuantJob(grpc::ServerContext*, const v1::WatchQuantJobRequest*,
                              grpc::ServerWriter<v1::WatchQuantJobResponse>*) override;
   grpc::Status GetQuantReport(grpc::ServerContext*, const v1::GetQuantReportRequest*, v1::QuantReport*) override;
@@ -66,6 +71,8 @@ class FakeService final : public v1::QuantService::Service {
  private:
   // Counts the call; the next failure of the list, or OK.
   grpc::Status NextFailure();
+  // Copies the job after `change`.
+  grpc::Status Change(const std::string& name, const std::function<void(v1::QuantJob&)>& change, v1::QuantJob* job);
   grpc::Status SendFile(const v1::DownloadArtifactRequest& request, int64_t break_after,
                         grpc::ServerWriter<v1::DownloadArtifactResponse>* writer);
 

@@ -66,6 +66,42 @@ TEST_F(QuantctlTest, SubmitPrintsTheName) {
   EXPECT_EQ(request.spec().recipe().rules(0).pattern(), "*.a");
 }
 
+TEST_F(QuantctlTest, SubmitTellsTenantAndLimits) {
+  SKIP_WITHOUT_QUANTCTL();
+  const Outcome outcome =
+      Run("submit --model tiny --recipe rtn --tenant search --priority -7 --queue-timeout 1h30m --run-timeout 1500ms "
+          "--max-attempts 5");
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+  EXPECT_EQ(outcome.out, "tenants/search/jobs/j1\n");
+  ASSERT_EQ(service().submitted.size(), 1u);
+  const v1::QuantJobSpec& spec = service().submitted[0].spec();
+  EXPECT_EQ(spec.priority(), -7);
+  EXPECT_EQ(spec.queue_timeout_ms(), 5'400'000);
+  EXPECT_EQ(spec.run_timeout_ms(), 1500);
+  EXPECT_EQ(spec.max_attempts(), 5);
+}
+
+TEST_F(QuantctlTest, TenantMayComeFromTheEnvironment) {
+  SKIP_WITHOUT_QUANTCTL();
+  ASSERT_EQ(setenv("QUANTD_TENANT", "speech", 1), 0);
+  EXPECT_EQ(Run("submit --model tiny --recipe rtn").out, "tenants/speech/jobs/j1\n");
+  EXPECT_EQ(Run("submit --model tiny --recipe rtn --tenant search").out, "tenants/search/jobs/j2\n");
+  unsetenv("QUANTD_TENANT");
+}
+
+TEST_F(QuantctlTest, DeleteUndeleteAndAudit) {
+  SKIP_WITHOUT_QUANTCTL();
+  service().jobs[kName] = JobAt(kName, v1::QuantJob::FAILED, 3);
+  EXPECT_THAT(Run("delete j1").out, HasSubstr("until 2023-11-15 22:13:20"));
+  EXPECT_THAT(Run("list --show-deleted").out, HasSubstr("deleted, removed after 2023-11-15"));
+  EXPECT_TRUE(service().listed.back().show_deleted());
+  EXPECT_THAT(Run("undelete j1").out, HasSubstr("is back"));
+  const Outcome audit = Run("audit j1");
+  EXPECT_EQ(audit.exit_code, 0) << audit.err;
+  EXPECT_THAT(audit.out, HasSubstr("2023-11-14 22:13:20  j1   submit  client:10.0.0.7"));
+  EXPECT_THAT(Run("audit j9").err, HasSubstr("no records"));
+}
+
 TEST_F(QuantctlTest, SubmitWaitEndsWithTheFigures) {
   SKIP_WITHOUT_QUANTCTL();
   service().report.mutable_size()->set_bits_per_weight(4.25);
@@ -96,8 +132,9 @@ TEST_F(QuantctlTest, JsonOnStdoutIsWhole) {
   service().jobs[kName] = JobAt(kName, v1::QuantJob::RUNNING, 3);
   service().watches = {{.jobs = {JobAt(kName, v1::QuantJob::SUCCEEDED, 3)}}};
   for (const char* arguments :
-       {"get j1 --json", "list --json", "--json cancel j1", "report j1 --json", "recipes --json", "watch j1 --json",
-        "submit --json --model m --recipe r", "submit --json --model m --recipe r --validate-only"}) {
+       {"get j1 --json", "list --json", "audit --json", "delete j1 --json", "undelete j1 --json", "--json cancel j1",
+        "report j1 --json", "recipes --json", "watch j1 --json", "submit --json --model m --recipe r",
+        "submit --json --model m --recipe r --validate-only"}) {
     const Outcome outcome = Run(arguments);
     EXPECT_EQ(outcome.exit_code, 0) << arguments << "\n" << outcome.err;
     EXPECT_THAT(ParseJson(outcome.out, arguments), IsOk()) << outcome.out;
@@ -158,6 +195,14 @@ constexpr BadCall kBadCalls[] = {
     {"submit --recipe gptq", 2, "--model"},
     {"submit --model m --recipe gptq --set bits", 2, "'bits'"},
     {"submit --model m --recipe gptq --seed -1", 2, "seed"},
+    {"submit --model m --recipe gptq --priority 101", 2, "101"},
+    {"submit --model m --recipe gptq --max-attempts 0", 2, "max-attempts"},
+    {"submit --model m --recipe gptq --queue-timeout 30", 2, "30m"},
+    {"submit --model m --recipe gptq --run-timeout -1s", 2, "--run-timeout"},
+    {"submit --model m --recipe gptq --tenant Search", 2, "TENANT_INVALID"},
+    {"delete", 2, "job"},
+    {"undelete 'No Such Name'", 2, "JOB_NAME_INVALID"},
+    {"delete j9", 4, "JOB_NOT_FOUND"},
     {"submit --job /nonexistent/job.json", 10, "/nonexistent/job.json"},
     {"get j9", 4, "JOB_NOT_FOUND"},
     {"recipes nonsense", 4, "RECIPE_UNKNOWN"},
@@ -198,8 +243,8 @@ TEST_F(QuantctlTest, EveryCommandHasHelpWithExamples) {
   SKIP_WITHOUT_QUANTCTL();
   const std::string help = Run("--help").out;
   EXPECT_THAT(help, HasSubstr("Exit codes:"));
-  for (const char* command :
-       {"submit", "watch", "get", "list", "cancel", "report", "download", "recipes", "completion"}) {
+  for (const char* command : {"submit", "watch", "get", "list", "cancel", "delete", "undelete", "audit", "report",
+                              "download", "recipes", "completion"}) {
     EXPECT_THAT(help, HasSubstr(absl::StrCat("\n  ", command, " ")));
     const Outcome outcome = Run(absl::StrCat(command, " --help"));
     EXPECT_EQ(outcome.exit_code, 0);

@@ -110,6 +110,39 @@ TEST(Errors, FailedJobShowsTheEndOfItsLog) {
   EXPECT_EQ(FailureText(job), "");
 }
 
+TEST(Jobs, ShowWhatTheyWaitForAndWhatTheyTook) {
+  v1::QuantJob job = JobAt("tenants/search/jobs/j1", v1::QuantJob::QUEUED, 3);
+  job.mutable_spec()->set_priority(5);
+  job.mutable_spec()->set_queue_timeout_ms(60'000);
+  job.mutable_create_time()->set_seconds(1'700'000'000);
+  job.mutable_estimate()->set_peak_memory_bytes(2'000'000);
+  job.mutable_last_failure()->set_reason("WORKER_LOST");
+  job.mutable_last_failure()->set_message("worker w1 did not renew its lease");
+  job.mutable_checkpoint()->set_phase("quantize");
+  job.mutable_checkpoint()->set_block(7);
+  job.mutable_checkpoint()->set_blocks(12);
+  job.add_conditions("no registered worker has device cuda");
+  for (const char* line :
+       {"priority         5\n", "queue deadline   2023-11-14 22:14:20\n", "memory, planned  2.00 MB\n",
+        "last failure     WORKER_LOST: worker w1", "checkpoint       quantize, block 7 of 12"}) {
+    EXPECT_THAT(JobText(job), HasSubstr(line));
+  }
+  EXPECT_THAT(JobTable({job}), HasSubstr("j1   search  QUEUED  5 "));
+  EXPECT_THAT(JobTable({job}), HasSubstr("no registered worker has device cuda\n"));
+  job.set_state(v1::QuantJob::RUNNING);
+  job.mutable_spec()->set_run_timeout_ms(2'000);
+  job.mutable_start_time()->set_seconds(1'700'000'100);
+  EXPECT_THAT(JobText(job), HasSubstr("run deadline     2023-11-14 22:15:02\n"));
+  job.set_state(v1::QuantJob::SUCCEEDED);
+  job.mutable_actuals()->set_run_seconds(65);
+  job.mutable_actuals()->set_peak_memory_bytes(3'000'000);
+  job.mutable_actuals()->set_resumed_from_block(7);
+  for (const char* line :
+       {"ran for          1:05\n", "memory           3.00 MB (expected 2.00 MB)\n", "resumed from     block 7\n"}) {
+    EXPECT_THAT(JobText(job), HasSubstr(line));
+  }
+}
+
 TEST(Quantities, TableOfTexts) {
   EXPECT_EQ(BytesText(999), "999 B");
   EXPECT_EQ(BytesText(1000), "1.00 kB");

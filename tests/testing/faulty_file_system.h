@@ -37,6 +37,8 @@ class FaultyFileSystem : public FileSystem {
   absl::Status RemoveAll(const std::string& path) override;
   bool Exists(const std::string& path) override { return real_.Exists(path); }
   bool IsDirectory(const std::string& path) override { return real_.IsDirectory(path); }
+  absl::StatusOr<absl::Duration> FileAge(const std::string& path) override { return real_.FileAge(path); }
+  absl::Status Touch(const std::string& path) override { return real_.Touch(path); }
   absl::StatusOr<uint64_t> FileSize(const std::string& path) override { return real_.FileSize(path); }
   absl::StatusOr<std::vector<std::string>> ListDirectory(const std::string& path) override;
   absl::StatusOr<uint64_t> FreeBytes(const std::string& path) override;

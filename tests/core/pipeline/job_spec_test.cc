@@ -12,6 +12,7 @@ namespace {
 TEST(JobSpec, ReadsEveryField) {
   const Json json = *ParseJson(R"({
     "model": "team/m", "device": "cpu", "exports": ["gptq"], "labels": {"owner": "search"},
+    "priority": 5, "queue_timeout_ms": "60000", "run_timeout_ms": "0", "max_attempts": 2,
     "recipe": {"preset": "gptq", "overrides": {"bits": 3, "act_order": true},
                "rules": [{"pattern": "*.down_proj", "overrides": {"bits": 8}}]},
     "calibration": {"file": "c.txt", "sequences": 32, "length": "512", "seed": 7, "bos": "never"},
