@@ -5,21 +5,17 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "absl/strings/str_split.h"
-#include "core/base/sha256.h"
 #include "core/base/status.h"
+#include "server/api/page_token.h"
+#include "server/api/resource_names.h"
 
 namespace quantd {
 namespace {
 
 constexpr size_t kMaxFilterBytes = 1024;
 constexpr size_t kMaxFilterValues = 32;
-constexpr int kDefaultPageSize = 50;
-constexpr int kMaxPageSize = 1000;
-constexpr size_t kTokenDigits = 16;
 
 absl::Status FilterInvalid(absl::string_view why) {
   return WithField(
@@ -115,25 +111,8 @@ class FilterParser {
   JobQuery& query_;
 };
 
-// Not a secret: it only keeps a token from being used with other arguments by mistake.
-std::string TokenCheck(const v1::ListQuantJobsRequest& request, absl::string_view sequence) {
-  const std::string parent = request.parent().empty() ? "tenants/default" : request.parent();
-  return Sha256Hex(absl::StrCat(parent, "\n", request.filter(), "\n", sequence)).substr(0, kTokenDigits);
-}
-
-absl::StatusOr<int64_t> ParsePageToken(const v1::ListQuantJobsRequest& request) {
-  if (request.page_token().empty()) return 0;
-  const std::vector<absl::string_view> parts = absl::StrSplit(request.page_token(), '-');
-  int64_t sequence = 0;
-  if (parts.size() == 2 && absl::SimpleAtoi(parts[0], &sequence) && sequence > 0 &&
-      parts[1] == TokenCheck(request, parts[0])) {
-    return sequence;
-  }
-  return WithField(
-      InvalidInput("PAGE_TOKEN_INVALID",
-                   "page_token does not come from a previous answer with the same parent and filter; begin "
-                   "again without one"),
-      "page_token");
+std::string Binding(const v1::ListQuantJobsRequest& request, absl::string_view tenant) {
+  return absl::StrCat(TenantName(tenant), "\n", request.filter(), request.show_deleted() ? "\ndeleted" : "");
 }
 
 }  // namespace
@@ -146,22 +125,17 @@ absl::Status ParseFilter(absl::string_view filter, JobQuery& query) {
 }
 
 absl::StatusOr<JobQuery> ParseListRequest(const v1::ListQuantJobsRequest& request) {
-  if (request.page_size() < 0) {
-    return WithField(
-        InvalidInput("PAGE_SIZE_INVALID", absl::StrFormat("page_size is %d; it must be 0 (the default) to %d",
-                                                          request.page_size(), kMaxPageSize)),
-        "page_size");
-  }
   JobQuery query;
+  ASSIGN_OR_RETURN(query.tenant, ParseParent(request.parent()));
+  ASSIGN_OR_RETURN(query.limit, RowsForPage(request.page_size()));
   RETURN_IF_ERROR(ParseFilter(request.filter(), query));
-  ASSIGN_OR_RETURN(query.before_sequence, ParsePageToken(request));
-  query.limit = std::min(request.page_size() == 0 ? kDefaultPageSize : request.page_size(), kMaxPageSize) + 1;
+  ASSIGN_OR_RETURN(query.before_sequence, ParsePageToken(request.page_token(), Binding(request, query.tenant)));
+  query.show_deleted = request.show_deleted();
   return query;
 }
 
-std::string PageToken(const v1::ListQuantJobsRequest& request, int64_t last_sequence) {
-  const std::string sequence = absl::StrCat(last_sequence);
-  return absl::StrCat(sequence, "-", TokenCheck(request, sequence));
+std::string NextPageToken(const v1::ListQuantJobsRequest& request, const JobRecord& last) {
+  return PageToken(Binding(request, last.tenant), last.sequence);
 }
 
 }  // namespace quantd

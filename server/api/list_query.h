@@ -2,7 +2,6 @@
 #ifndef QUANTD_SERVER_API_LIST_QUERY_H_
 #define QUANTD_SERVER_API_LIST_QUERY_H_
 
-#include <cstdint>
 #include <string>
 
 #include "absl/status/statusor.h"
@@ -17,12 +16,12 @@ namespace quantd {
 // INVALID_ARGUMENT FILTER_INVALID says what was expected where.
 absl::Status ParseFilter(absl::string_view filter, JobQuery& query);
 
-// INVALID_ARGUMENT PAGE_SIZE_INVALID, PAGE_TOKEN_INVALID, FILTER_INVALID. The limit is one job more than the page has,
-// so that the caller sees whether a next page exists.
+// INVALID_ARGUMENT PARENT_INVALID, PAGE_SIZE_INVALID, PAGE_TOKEN_INVALID, FILTER_INVALID. The limit is one job more
+// than the page has, so that the caller sees whether a next page exists.
 absl::StatusOr<JobQuery> ParseListRequest(const v1::ListQuantJobsRequest& request);
 
-// Continues after the job with this sequence; bound to the request's parent and filter.
-std::string PageToken(const v1::ListQuantJobsRequest& request, int64_t last_sequence);
+// Continues after `last`; bound to the request's parent, filter and show_deleted.
+std::string NextPageToken(const v1::ListQuantJobsRequest& request, const JobRecord& last);
 
 }  // namespace quantd
 

@@ -6,6 +6,7 @@
 
 #include "absl/status/status.h"
 #include "quantd/v1/quant_service.grpc.pb.h"
+#include "server/api/watch_hub.h"
 #include "server/artifacts/artifact_store.h"
 #include "server/metrics/service_metrics.h"
 #include "server/planner/planner.h"
@@ -24,12 +25,14 @@ struct QuantServiceParts {
   v1::ListRecipesResponse catalogue;
   std::string model_root;
   std::string data_root;
+  absl::Duration undelete_window = absl::Hours(7 * 24);
+  WatchHubOptions watch = {};
 };
 
-// Thread-safe: one call a thread.
-class QuantService final : public v1::QuantService::Service {
+// Thread-safe: one call a thread, but for the watches, which take none (watch_hub.h).
+class QuantService final : public v1::QuantService::WithCallbackMethod_WatchQuantJob<v1::QuantService::Service> {
  public:
-  explicit QuantService(QuantServiceParts parts) : parts_(std::move(parts)) {}
+  explicit QuantService(QuantServiceParts parts);
 
   grpc::Status SubmitQuantJob(grpc::ServerContext* context, const v1::SubmitQuantJobRequest* request,
                               v1::SubmitQuantJobResponse* response) override;
@@ -39,8 +42,14 @@ class QuantService final : public v1::QuantService::Service {
                              v1::ListQuantJobsResponse* response) override;
   grpc::Status CancelQuantJob(grpc::ServerContext* context, const v1::CancelQuantJobRequest* request,
                               v1::QuantJob* response) override;
-  grpc::Status WatchQuantJob(grpc::ServerContext* context, const v1::WatchQuantJobRequest* request,
-                             grpc::ServerWriter<v1::WatchQuantJobResponse>* writer) override;
+  grpc::Status DeleteQuantJob(grpc::ServerContext* context, const v1::DeleteQuantJobRequest* request,
+                              v1::QuantJob* response) override;
+  grpc::Status UndeleteQuantJob(grpc::ServerContext* context, const v1::UndeleteQuantJobRequest* request,
+                                v1::QuantJob* response) override;
+  grpc::Status ListAuditRecords(grpc::ServerContext* context, const v1::ListAuditRecordsRequest* request,
+                                v1::ListAuditRecordsResponse* response) override;
+  grpc::ServerWriteReactor<v1::WatchQuantJobResponse>* WatchQuantJob(grpc::CallbackServerContext* context,
+                                                                     const v1::WatchQuantJobRequest* request) override;
   grpc::Status GetQuantReport(grpc::ServerContext* context, const v1::GetQuantReportRequest* request,
                               v1::QuantReport* response) override;
   grpc::Status DownloadArtifact(grpc::ServerContext* context, const v1::DownloadArtifactRequest* request,
@@ -55,10 +64,10 @@ class QuantService final : public v1::QuantService::Service {
   absl::StatusOr<v1::JobEstimate> Check(const v1::QuantJobSpec& spec, absl::Time deadline);
   absl::Status CheckDevice(const v1::QuantJobSpec& spec);
   absl::Status CheckDisk(const v1::JobEstimate& estimate);
-  absl::StatusOr<bool> AnswerDuplicate(const v1::SubmitQuantJobRequest& request, v1::SubmitQuantJobResponse* response);
+  absl::StatusOr<bool> AnswerDuplicate(const std::string& tenant, const v1::SubmitQuantJobRequest& request,
+                                       v1::SubmitQuantJobResponse* response);
   absl::Status List(const v1::ListQuantJobsRequest& request, v1::ListQuantJobsResponse* response);
-  absl::Status Watch(const grpc::ServerContext& context, const v1::WatchQuantJobRequest& request,
-                     grpc::ServerWriter<v1::WatchQuantJobResponse>& writer);
+  absl::Status Audit(const v1::ListAuditRecordsRequest& request, v1::ListAuditRecordsResponse* response);
   absl::Status Download(const grpc::ServerContext& context, const v1::DownloadArtifactRequest& request,
                         grpc::ServerWriter<v1::DownloadArtifactResponse>& writer);
   absl::Status Report(const v1::GetQuantReportRequest& request, v1::QuantReport* response);
@@ -66,6 +75,7 @@ class QuantService final : public v1::QuantService::Service {
   v1::QuantJob Shown(v1::QuantJob job) const;
 
   QuantServiceParts parts_;
+  WatchHub watches_;
 };
 
 }  // namespace quantd

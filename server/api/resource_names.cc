@@ -1,12 +1,11 @@
 #include "server/api/resource_names.h"
 
-#include <algorithm>
+#include <optional>
 #include <random>
-#include <vector>
+#include <utility>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_format.h"
-#include "absl/strings/str_split.h"
 #include "core/base/status.h"
 #include "server/errors/text_limits.h"
 
@@ -19,35 +18,24 @@ constexpr char kAlphabet[] = "abcdefghijklmnopqrstuvwxyz234567";
 
 }  // namespace
 
-absl::Status CheckParent(absl::string_view parent) {
-  if (parent.empty() || parent == "tenants/default") return absl::OkStatus();
-  const std::vector<absl::string_view> parts = absl::StrSplit(parent, '/');
-  const std::string quoted = KeepBeginning(parent, kQuotedBytes);
-  if (parts.size() == 2 && parts[0] == "tenants" && IsResourceId(parts[1])) {
-    return WithField(ReasonError(absl::StatusCode::kNotFound, "TENANT_NOT_FOUND",
-                                 absl::StrFormat("there is no '%s'; the only parent is 'tenants/default'", quoted)),
-                     "parent");
-  }
+absl::StatusOr<std::string> ParseParent(absl::string_view parent) {
+  if (parent.empty()) return std::string(kDefaultTenant);
+  std::optional<std::string> tenant = ParseTenantName(parent);
+  if (tenant.has_value()) return *std::move(tenant);
   return WithField(
-      InvalidInput("PARENT_INVALID", absl::StrFormat("parent is '%s'; it must be 'tenants/default' or empty", quoted)),
+      InvalidInput("PARENT_INVALID", absl::StrFormat("parent is '%s'; it must look like 'tenants/default', "
+                                                     "or be empty",
+                                                     KeepBeginning(parent, kQuotedBytes))),
       "parent");
 }
 
-absl::StatusOr<std::string> ParseJobName(absl::string_view name) {
-  const std::vector<absl::string_view> parts = absl::StrSplit(name, '/');
-  const std::string quoted = KeepBeginning(name, kQuotedBytes);
-  if (parts.size() != 4 || parts[0] != "tenants" || parts[2] != "jobs" || !IsResourceId(parts[1]) ||
-      !IsResourceId(parts[3])) {
-    return WithField(InvalidInput("NAME_INVALID", absl::StrFormat("'%s' is no job name; job names look like "
-                                                                  "'tenants/default/jobs/job-abc'",
-                                                                  quoted)),
-                     "name");
-  }
-  // What another tenant has looks like what nobody has.
-  if (parts[1] != "default") {
-    return ReasonError(absl::StatusCode::kNotFound, "JOB_NOT_FOUND", absl::StrFormat("there is no job '%s'", quoted));
-  }
-  return std::string(parts[3]);
+absl::StatusOr<JobNameParts> ParseJobName(absl::string_view name) {
+  std::optional<JobNameParts> parts = SplitJobName(name);
+  if (parts.has_value()) return *std::move(parts);
+  return WithField(InvalidInput("NAME_INVALID", absl::StrFormat("'%s' is no job name; job names look like "
+                                                                "'tenants/default/jobs/job-abc'",
+                                                                KeepBeginning(name, kQuotedBytes))),
+                   "name");
 }
 
 std::string RandomJobId() {

@@ -1,4 +1,4 @@
-// Names of resources: `tenants/{tenant}/jobs/{job}`. The one tenant is "default" until there is authentication.
+// Names of resources as requests give them.
 #ifndef QUANTD_SERVER_API_RESOURCE_NAMES_H_
 #define QUANTD_SERVER_API_RESOURCE_NAMES_H_
 
@@ -11,11 +11,12 @@
 
 namespace quantd {
 
-// "" and "tenants/default". INVALID_ARGUMENT PARENT_INVALID; NOT_FOUND TENANT_NOT_FOUND for another tenant.
-absl::Status CheckParent(absl::string_view parent);
+// The tenant of "tenants/{tenant}"; the default one of "". Any tenant with a valid id is there: it has no jobs yet.
+// INVALID_ARGUMENT PARENT_INVALID.
+absl::StatusOr<std::string> ParseParent(absl::string_view parent);
 
-// The job's id. INVALID_ARGUMENT NAME_INVALID; NOT_FOUND JOB_NOT_FOUND for a job of another tenant.
-absl::StatusOr<std::string> ParseJobName(absl::string_view name);
+// INVALID_ARGUMENT NAME_INVALID.
+absl::StatusOr<JobNameParts> ParseJobName(absl::string_view name);
 
 // "job-" and 12 random characters.
 std::string RandomJobId();

@@ -21,6 +21,9 @@ constexpr size_t kMaxLabelBytes = 63;
 constexpr int kMaxRules = 1024;
 constexpr size_t kMaxPatternBytes = 256;
 constexpr int kMaxSequences = 65536;
+constexpr int kMostPriority = 100;
+constexpr int kMostAttempts = 10;
+constexpr int64_t kLongestTimeoutMs = int64_t{365} * 24 * 3600 * 1000;
 constexpr const char* kDevices[] = {"auto", "cpu", "cuda"};
 constexpr const char* kExports[] = {"gptq"};
 constexpr const char* kBosPolicies[] = {"auto", "always", "never"};
@@ -120,6 +123,16 @@ absl::Status CheckEvaluation(const v1::EvaluationSpec& evaluation) {
   return CheckChoice("spec.evaluation.protocol", kReason, evaluation.protocol(), kProtocols);
 }
 
+absl::Status CheckLimits(const v1::QuantJobSpec& spec) {
+  constexpr char kReason[] = "LIMIT_INVALID";
+  RETURN_IF_ERROR(CheckRange({"spec.priority", kReason, spec.priority(), -kMostPriority, kMostPriority}));
+  RETURN_IF_ERROR(
+      CheckRange({"spec.queue_timeout_ms", kReason, spec.queue_timeout_ms(), /*minimum=*/1, kLongestTimeoutMs}));
+  RETURN_IF_ERROR(
+      CheckRange({"spec.run_timeout_ms", kReason, spec.run_timeout_ms(), /*minimum=*/1, kLongestTimeoutMs}));
+  return CheckRange({"spec.max_attempts", kReason, spec.max_attempts(), /*minimum=*/1, kMostAttempts});
+}
+
 // FILE_NOT_FOUND gets the reason that says what kind of thing is missing.
 absl::Status Located(const absl::StatusOr<std::string>& path, absl::string_view field, absl::string_view not_found) {
   if (path.ok()) return absl::OkStatus();
@@ -173,6 +186,7 @@ absl::Status ValidateSpec(const v1::QuantJobSpec& spec) {
     RETURN_IF_ERROR(CheckChoice(field, "EXPORT_UNKNOWN", spec.exports(i), kExports));
   }
   RETURN_IF_ERROR(CheckLabels(spec));
+  RETURN_IF_ERROR(CheckLimits(spec));
   RETURN_IF_ERROR(CheckRecipe(spec.recipe()));
   if (spec.has_calibration()) RETURN_IF_ERROR(CheckCalibration(spec.calibration()));
   if (spec.has_evaluation()) RETURN_IF_ERROR(CheckEvaluation(spec.evaluation()));

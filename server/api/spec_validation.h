@@ -11,7 +11,7 @@ namespace quantd {
 
 // Sizes, ranges and closed sets. INVALID_ARGUMENT with the field: SPEC_TOO_LARGE, MODEL_MISSING, RECIPE_MISSING,
 // RECIPE_PARAMETER_TYPE, RULES_INVALID, DEVICE_UNKNOWN, EXPORT_UNKNOWN, LABELS_INVALID, CALIBRATION_INVALID,
-// EVALUATION_INVALID.
+// EVALUATION_INVALID, LIMIT_INVALID (priority, deadlines, attempts).
 absl::Status ValidateSpec(const v1::QuantJobSpec& spec);
 
 // The model is a folder below its root and the texts are files below theirs. NOT_FOUND MODEL_NOT_FOUND,

@@ -1,20 +1,16 @@
-// QuantService's streams: watching a job, downloading a file.
+// QuantService's DownloadArtifact.
 #include <algorithm>
 #include <memory>
 
-#include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_format.h"
 #include "core/base/status.h"
 #include "server/api/checked_file.h"
+#include "server/api/find_job.h"
 #include "server/api/quant_service.h"
-#include "server/api/resource_names.h"
 #include "server/api/rpc_call.h"
 
 namespace quantd {
 namespace {
-
-// How often a waiting stream looks whether its caller is still there.
-constexpr absl::Duration kCancelCheck = absl::Milliseconds(250);
 
 absl::Status CallerGone() {
   return absl::CancelledError("the caller has gone");
@@ -45,6 +41,11 @@ absl::StatusOr<v1::ArtifactFile> FindFile(const v1::QuantJob& job, const std::st
     return ReasonError(absl::StatusCode::kNotFound, "ARTIFACT_NOT_FOUND",
                        absl::StrFormat("%s is %s and has no artifact", job.name(), StateName(job.state())));
   }
+  if (job.artifact().expired()) {
+    return ReasonError(
+        absl::StatusCode::kNotFound, "ARTIFACT_EXPIRED",
+        absl::StrFormat("the files of %s have expired and were removed; submit the job again", job.name()));
+  }
   const std::string wanted = path.empty() ? "manifest.json" : path;
   for (const v1::ArtifactFile& file : job.artifact().files()) {
     if (file.path() == wanted) return file;
@@ -58,57 +59,6 @@ absl::StatusOr<v1::ArtifactFile> FindFile(const v1::QuantJob& job, const std::st
 
 }  // namespace
 
-grpc::Status QuantService::WatchQuantJob(grpc::ServerContext* context, const v1::WatchQuantJobRequest* request,
-                                         grpc::ServerWriter<v1::WatchQuantJobResponse>* writer) {
-  return AnswerRpc(parts_.metrics, "WatchQuantJob", [&] {
-    parts_.metrics.Add(Metric::kWatchStreams, 1);
-    const absl::Cleanup closed = [&] { parts_.metrics.Add(Metric::kWatchStreams, -1); };
-    return Watch(*context, *request, *writer);
-  });
-}
-
-absl::Status QuantService::Watch(const grpc::ServerContext& context, const v1::WatchQuantJobRequest& request,
-                                 grpc::ServerWriter<v1::WatchQuantJobResponse>& writer) {
-  ASSIGN_OR_RETURN(const std::string id, ParseJobName(request.name()));
-  ASSIGN_OR_RETURN(const int64_t newest, parts_.store.LastRevision());
-  if (request.from_revision() < 0 || request.from_revision() > newest) {
-    return WithField(
-        ReasonError(absl::StatusCode::kOutOfRange, "REVISION_IN_FUTURE",
-                    absl::StrFormat("from_revision is %d, the newest revision is %d; pass the last one seen, "
-                                    "or 0",
-                                    request.from_revision(), newest)),
-        "from_revision");
-  }
-  uint64_t seen = parts_.scheduler.changes().generation();
-  ASSIGN_OR_RETURN(const JobRecord record, parts_.store.Get(id));
-  std::vector<v1::QuantJob> changes = {record.job};
-  if (request.from_revision() > 0) {
-    ASSIGN_OR_RETURN(changes, parts_.store.ChangesAfter(id, request.from_revision()));
-  }
-  int64_t revision = request.from_revision();
-  bool terminal = IsTerminal(record.job.state()) && changes.empty();
-  while (true) {
-    for (v1::QuantJob& job : changes) {
-      revision = job.revision();
-      terminal = IsTerminal(job.state());
-      v1::WatchQuantJobResponse message;
-      *message.mutable_job() = Shown(std::move(job));
-      if (!writer.Write(message)) return CallerGone();
-    }
-    if (terminal) return absl::OkStatus();
-    if (context.IsCancelled()) return CallerGone();
-    if (parts_.scheduler.watches_ended()) {
-      return ReasonError(absl::StatusCode::kUnavailable, "DRAINING",
-                         "the server is shutting down; watch again from the last revision seen");
-    }
-    changes.clear();
-    const uint64_t now = parts_.scheduler.changes().WaitBeyond(seen, kCancelCheck);
-    if (now == seen) continue;
-    seen = now;
-    ASSIGN_OR_RETURN(changes, parts_.store.ChangesAfter(id, revision));
-  }
-}
-
 grpc::Status QuantService::DownloadArtifact(grpc::ServerContext* context, const v1::DownloadArtifactRequest* request,
                                             grpc::ServerWriter<v1::DownloadArtifactResponse>* writer) {
   return AnswerRpc(parts_.metrics, "DownloadArtifact", [&] { return Download(*context, *request, *writer); });
@@ -116,8 +66,7 @@ grpc::Status QuantService::DownloadArtifact(grpc::ServerContext* context, const 
 
 absl::Status QuantService::Download(const grpc::ServerContext& context, const v1::DownloadArtifactRequest& request,
                                     grpc::ServerWriter<v1::DownloadArtifactResponse>& writer) {
-  ASSIGN_OR_RETURN(const std::string id, ParseJobName(request.name()));
-  ASSIGN_OR_RETURN(const JobRecord record, parts_.store.Get(id));
+  ASSIGN_OR_RETURN(const JobRecord record, FindJob(parts_.store, request.name()));
   ASSIGN_OR_RETURN(const v1::ArtifactFile description, FindFile(record.job, request.path()));
   if (request.offset() < 0 || request.offset() > description.size_bytes()) {
     return WithField(ReasonError(absl::StatusCode::kOutOfRange, "OFFSET_BEYOND_END",

@@ -4,6 +4,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "core/base/status.h"
+#include "server/api/actor.h"
 #include "server/api/quant_service.h"
 #include "server/api/resource_names.h"
 #include "server/api/rpc_call.h"
@@ -48,18 +49,21 @@ grpc::Status QuantService::SubmitQuantJob(grpc::ServerContext* context, const v1
 
 absl::Status QuantService::Submit(const grpc::ServerContext& context, const v1::SubmitQuantJobRequest& request,
                                   v1::SubmitQuantJobResponse* response) {
-  RETURN_IF_ERROR(CheckParent(request.parent()));
+  ASSIGN_OR_RETURN(const std::string tenant, ParseParent(request.parent()));
   RETURN_IF_ERROR(CheckRequestId(request.request_id()));
   if (!request.validate_only()) {
     // Before the checks: a retry gets its job even when the model has been moved away since.
-    ASSIGN_OR_RETURN(const bool answered, AnswerDuplicate(request, response));
+    ASSIGN_OR_RETURN(const bool answered, AnswerDuplicate(tenant, request, response));
     if (answered) return absl::OkStatus();
   }
   ASSIGN_OR_RETURN(*response->mutable_estimate(), Check(request.spec(), DeadlineOf(context)));
   if (request.validate_only()) return absl::OkStatus();
   NewJob job;
   job.id = RandomJobId();
+  job.tenant = tenant;
   job.spec = request.spec();
+  job.estimate = response->estimate();
+  job.actor = ClientActor(context.peer());
   job.request_id = request.request_id();
   job.create_time = parts_.clock.Now();
   ASSIGN_OR_RETURN(SubmitResult result, parts_.scheduler.Submit(job));
@@ -68,11 +72,13 @@ absl::Status QuantService::Submit(const grpc::ServerContext& context, const v1::
   return absl::OkStatus();
 }
 
-absl::StatusOr<bool> QuantService::AnswerDuplicate(const v1::SubmitQuantJobRequest& request,
+absl::StatusOr<bool> QuantService::AnswerDuplicate(const std::string& tenant, const v1::SubmitQuantJobRequest& request,
                                                    v1::SubmitQuantJobResponse* response) {
-  ASSIGN_OR_RETURN(std::optional<JobRecord> known, parts_.store.FindRequest(kDefaultTenant, request.request_id(), request.spec()));
+  ASSIGN_OR_RETURN(std::optional<JobRecord> known,
+                   parts_.store.FindRequest(tenant, request.request_id(), request.spec()));
   if (!known.has_value()) return false;
   *response->mutable_job() = Shown(std::move(known->job));
+  *response->mutable_estimate() = response->job().estimate();
   response->set_duplicate(true);
   return true;
 }

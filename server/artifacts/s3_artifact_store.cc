@@ -23,6 +23,7 @@ namespace {
 
 constexpr size_t kDigestLength = 64;
 constexpr absl::string_view kManifest = "manifest.json";
+constexpr size_t kMostInFolder = 1'000'000;  // a 256th of the published files
 // A published file that is older is written anew by whoever publishes it again: those that no row names are collected
 // by their age, and this one is about to be named.
 constexpr absl::Duration kFresh = absl::Hours(1);
@@ -126,6 +127,29 @@ class S3ArtifactStore : public ArtifactStore {
                        absl::StrFormat("no published file has SHA-256 '%s'", sha256));
   }
 
+  absl::StatusOr<bool> Remove(absl::string_view sha256, absl::Duration min_age) override {
+    if (!IsDigest(sha256)) return true;
+    const std::string name = PublishedName(sha256);
+    ASSIGN_OR_RETURN(const std::optional<ObjectInfo> info, folder_.Find(name));
+    if (!info.has_value()) return true;
+    if (AgeOf(*info) < min_age) return false;
+    const absl::Status removed =
+        RunDurableStep(DurableStep::kArtifactUnlink, [&] { return folder_.client().Delete(folder_.At(name)); });
+    RETURN_IF_ERROR(removed);
+    return true;
+  }
+
+  absl::StatusOr<std::vector<PublishedFile>> ListPublished(absl::string_view after, int limit) override {
+    std::vector<PublishedFile> found;
+    ASSIGN_OR_RETURN(const std::vector<std::string> folders, folder_.Folders("sha256/"));
+    for (const std::string& folder : folders) {
+      if (folder < after.substr(0, 2)) continue;
+      RETURN_IF_ERROR(ListPublishedIn(folder, after, limit, &found));
+      if (static_cast<int>(found.size()) >= limit) break;
+    }
+    return found;
+  }
+
   absl::StatusOr<uint64_t> FreeBytes() override { return INT64_MAX; }
 
   absl::Status CommitCheckpoint(const StagingKey& key, const v1::Checkpoint& checkpoint) override {
@@ -171,6 +195,24 @@ class S3ArtifactStore : public ArtifactStore {
   absl::StatusOr<std::vector<std::string>> CheckpointedJobs() override { return folder_.Folders("checkpoints/"); }
 
  private:
+  // At least so long ago it was published the last time: a fresh one is not written anew when it is published again.
+  static absl::Duration AgeOf(const ObjectInfo& info) {
+    return std::max(RealClock().Now() - info.modified - kFresh, absl::ZeroDuration());
+  }
+
+  absl::Status ListPublishedIn(absl::string_view folder, absl::string_view after, int limit,
+                               std::vector<PublishedFile>* found) {
+    const S3Location prefix = folder_.At(absl::StrCat("sha256/", folder, "/"));
+    ASSIGN_OR_RETURN(const std::vector<ObjectInfo> objects, folder_.client().List(prefix, kMostInFolder));
+    for (const ObjectInfo& object : objects) {
+      if (static_cast<int>(found->size()) >= limit) break;
+      const absl::string_view sha256 = absl::string_view(object.key).substr(prefix.key.size());
+      if (!IsDigest(sha256) || sha256 <= after) continue;
+      found->push_back({.sha256 = std::string(sha256), .size_bytes = object.size_bytes, .age = AgeOf(object)});
+    }
+    return absl::OkStatus();
+  }
+
   // Null when there is no such object.
   absl::StatusOr<std::unique_ptr<RandomAccessFile>> OpenObject(const std::string& name, absl::string_view sha256) {
     ASSIGN_OR_RETURN(const std::optional<ObjectInfo> info, folder_.Find(name));

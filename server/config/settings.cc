@@ -16,6 +16,7 @@ namespace {
 
 using C = ServerConfig;
 constexpr int64_t kDayMs = 86'400'000;
+constexpr int64_t kLongestMs = 3650 * kDayMs;
 
 const Setting kTable[] = {
     {"data_dir", &C::data_dir, 0, 0, "Folder of the job database, artifacts and staged uploads; one daemon at a time"},
@@ -25,7 +26,7 @@ const Setting kTable[] = {
     {"store_dsn_file", &C::store_dsn_file, 0, 0, "File with the store_dsn, for one with a password; empty: none"},
     {"store_connections", &C::store_connections, 2, 256, "Connections to PostgreSQL at most; one more listens"},
     {"listen", &C::listen, 0, 0, "HOST:PORT of the gRPC API; port 0 takes a free one"},
-    {"http_listen", &C::http_listen, 0, 0, "HOST:PORT of /metrics, /livez and /readyz; port 0 takes a free one"},
+    {"http_listen", &C::http_listen, 0, 0, "HOST:PORT of /metrics, /livez, /readyz and /retention; port 0 takes a free one"},
     {"model_root", &C::model_root, 0, 0, "Folder that jobs name models in"},
     {"data_root", &C::data_root, 0, 0, "Folder that jobs name texts in"},
     {"quant", &C::quant, 0, 0, "The program `quant` that checks jobs; empty: beside this executable"},
@@ -41,8 +42,21 @@ const Setting kTable[] = {
      "Time in ms that checking a job may take, and before that wait for its turn"},
     {"max_queued_jobs", &C::max_queued_jobs, 0, 1'000'000'000,
      "Queued jobs beyond which new ones are refused; 0: no limit"},
-    {"max_threads", &C::max_threads, 16, 65'536,
-     "Threads for calls, of which each open watch and waiting worker takes one"},
+    {"max_threads", &C::max_threads, 16, 65'536, "Threads for calls, of which each waiting worker takes one"},
+    {"watch_patience_ms", &C::watch_patience_ms, 100, 3'600'000,
+     "Time in ms after which a watcher that does not read is cut off"},
+    {"retention_ms", &C::retention_ms, 100, kDayMs, "Time in ms between two looks for what may be removed"},
+    {"retain_jobs_ms", &C::retain_jobs_ms, 0, kLongestMs, "Time in ms from a job's end to its deletion; 0: never"},
+    {"retain_jobs_per_tenant", &C::retain_jobs_per_tenant, 0, 1'000'000'000,
+     "Ended jobs of a tenant that are kept, the newest; 0: all"},
+    {"retain_artifacts_ms", &C::retain_artifacts_ms, 0, kLongestMs,
+     "Time in ms from the publication of an artifact to its removal; 0: never"},
+    {"retain_events_ms", &C::retain_events_ms, 0, kLongestMs,
+     "Time in ms that a watch can be resumed after; 0: for ever"},
+    {"undelete_window_ms", &C::undelete_window_ms, 0, kLongestMs,
+     "Time in ms from a job's deletion to its removal, in which it can be undeleted"},
+    {"orphan_age_ms", &C::orphan_age_ms, 0, kLongestMs,
+     "Time in ms after which a stored file that no job names is removed"},
     {"reflection", &C::reflection, 0, 0, "Serve gRPC reflection (true or false)"},
 };
 

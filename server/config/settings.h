@@ -37,6 +37,14 @@ struct ServerConfig {
   int64_t plan_timeout_ms = 60'000;
   int64_t max_queued_jobs = 100'000;
   int64_t max_threads = 1'024;
+  int64_t watch_patience_ms = 10'000;
+  int64_t retention_ms = 60'000;
+  int64_t retain_jobs_ms = 0;
+  int64_t retain_jobs_per_tenant = 0;
+  int64_t retain_artifacts_ms = 0;
+  int64_t retain_events_ms = 604'800'000;
+  int64_t undelete_window_ms = 604'800'000;
+  int64_t orphan_age_ms = 86'400'000;
   bool reflection = false;
 };
 

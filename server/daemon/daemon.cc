@@ -24,6 +24,7 @@
 #include "server/metrics/http_endpoint.h"
 #include "server/planner/planner.h"
 #include "server/process/local_workers.h"
+#include "server/retention/retention.h"
 #include "server/store/data_directory.h"
 #include "server/store/open_job_store.h"
 #include "server/store/postgres_dsn.h"
@@ -42,6 +43,16 @@ absl::Status CheckProgram(const std::string& path, absl::string_view flag) {
   if (access(path.c_str(), X_OK) == 0) return absl::OkStatus();
   return ReasonError(absl::StatusCode::kFailedPrecondition, "QUANT_MISSING",
                      absl::StrFormat("%s: no such program; build it, or %s", path, flag));
+}
+
+RetentionOptions RetentionOptionsOf(const ServerConfig& config) {
+  RetentionOptions options;
+  options.retain_jobs = absl::Milliseconds(config.retain_jobs_ms);
+  options.retain_jobs_per_tenant = config.retain_jobs_per_tenant;
+  options.undelete_window = absl::Milliseconds(config.undelete_window_ms);
+  options.retain_events = absl::Milliseconds(config.retain_events_ms);
+  options.orphan_age = absl::Milliseconds(config.orphan_age_ms);
+  return options;
 }
 
 class RunningDaemon : public Daemon {
@@ -76,6 +87,8 @@ class RunningDaemon : public Daemon {
     if (local_workers_ != nullptr) local_workers_->Stop(limit);
     scheduler_->EndWatches();
     grpc_->Shutdown(limit);
+    retention_->Stop();
+    retention_thread_.reset();
     sweeper_.reset();
     if (!config_.port_file.empty()) (void)RealFileSystem().RemoveFile(config_.port_file);
   }
@@ -114,7 +127,9 @@ class RunningDaemon : public Daemon {
 
   absl::Status MakeServices() {
     scheduler_ = std::make_unique<Scheduler>(
-        SchedulerOptions{.lease = absl::Milliseconds(config_.lease_ms), .max_queued_jobs = config_.max_queued_jobs},
+        SchedulerOptions{.lease = absl::Milliseconds(config_.lease_ms),
+                         .max_queued_jobs = config_.max_queued_jobs,
+                         .retain_artifacts = absl::Milliseconds(config_.retain_artifacts_ms)},
         SchedulerServices{*store_, *artifacts_, services_.clock, *metrics_});
     RETURN_IF_ERROR(scheduler_->ExtendLeases());
     if (const absl::Status status = scheduler_->DropLeftovers(); !status.ok()) {
@@ -126,9 +141,18 @@ class RunningDaemon : public Daemon {
                                 .scratch_dir = JoinPath(config_.data_dir, "plans"),
                                 .timeout = absl::Milliseconds(config_.plan_timeout_ms)},
                                services_.runner);
-    quant_service_ = std::make_unique<QuantService>(QuantServiceParts{*store_, *artifacts_, *scheduler_, *planner_,
-                                                                      *metrics_, services_.clock, catalogue_,
-                                                                      config_.model_root, config_.data_root});
+    quant_service_ = std::make_unique<QuantService>(QuantServiceParts{*store_,
+                                                                      *artifacts_,
+                                                                      *scheduler_,
+                                                                      *planner_,
+                                                                      *metrics_,
+                                                                      services_.clock,
+                                                                      catalogue_,
+                                                                      config_.model_root,
+                                                                      config_.data_root,
+                                                                      absl::Milliseconds(config_.undelete_window_ms),
+                                                                      {absl::Milliseconds(config_.watch_patience_ms)}});
+    retention_ = std::make_unique<Retention>(RetentionOptionsOf(config_), RetentionServices{*store_, *artifacts_});
     worker_service_ = std::make_unique<WorkerService>(*scheduler_, *artifacts_, *metrics_);
     return absl::OkStatus();
   }
@@ -140,12 +164,17 @@ class RunningDaemon : public Daemon {
                                               [this] {
                                                 return ScrapeMetrics({*store_, *artifacts_, *scheduler_}, *metrics_);
                                               },
-                                          .readiness = [this] { return Readiness(); }}));
+                                          .readiness = [this] { return Readiness(); },
+                                          .retention = [this] { return RetentionPlanJson(*retention_); }}));
     ASSIGN_OR_RETURN(grpc_, GrpcListener::Start({.address = config_.listen,
                                                  .reflection = config_.reflection,
                                                  .max_threads = static_cast<int>(config_.max_threads)},
                                                 {quant_service_.get(), worker_service_.get()}));
     sweeper_ = std::make_unique<Sweeper>(absl::Milliseconds(config_.sweep_ms), [this] { Sweep(); });
+    // The first pass comes a whole period, and so at least a lease, after the start: results that were being published
+    // when a former server was killed are recorded before their files could be taken for nobody's.
+    const int64_t period_ms = std::max(config_.retention_ms, config_.lease_ms);
+    retention_thread_ = std::make_unique<Sweeper>(absl::Milliseconds(period_ms), [this] { Forget(); });
     return absl::OkStatus();
   }
 
@@ -155,6 +184,12 @@ class RunningDaemon : public Daemon {
     }
     // A database that was away may come back; a disk that failed does not.
     if (serving_) grpc_->SetServing(store_->writable());
+  }
+
+  void Forget() {
+    const auto counts = retention_->Pass();
+    if (counts.ok()) return;
+    Log(Severity::kError, "retention_failed", {{"reason", ReasonOf(counts.status())}}, counts.status().message());
   }
 
   absl::Status Readiness() {
@@ -200,12 +235,14 @@ class RunningDaemon : public Daemon {
   std::unique_ptr<JobStore> store_;
   std::unique_ptr<ArtifactStore> artifacts_;
   std::unique_ptr<Scheduler> scheduler_;
+  std::unique_ptr<Retention> retention_;
   std::unique_ptr<Planner> planner_;
   std::unique_ptr<QuantService> quant_service_;
   std::unique_ptr<WorkerService> worker_service_;
   std::unique_ptr<HttpEndpoint> http_;
   std::unique_ptr<GrpcListener> grpc_;
   std::unique_ptr<Sweeper> sweeper_;
+  std::unique_ptr<Sweeper> retention_thread_;
   std::unique_ptr<LocalWorkers> local_workers_;
 };
 

@@ -18,6 +18,7 @@ namespace {
 
 constexpr char kMetricsType[] = "text/plain; version=0.0.4; charset=utf-8";
 constexpr char kTextType[] = "text/plain; charset=utf-8";
+constexpr char kJsonType[] = "application/json";
 
 struct Answer {
   int code;
@@ -53,8 +54,15 @@ int ServeReadiness(mg_connection* connection, void* handlers) {
               {503, "Service Unavailable", kTextType, absl::StrCat(ReasonOf(status), ": ", status.message(), "\n")});
 }
 
+int ServeRetention(mg_connection* connection, void* handlers) {
+  const absl::StatusOr<std::string> plan = static_cast<HttpHandlers*>(handlers)->retention();
+  if (plan.ok()) return Send(connection, {200, "OK", kJsonType, *plan});
+  return Send(connection, {503, "Service Unavailable", kTextType,
+                           absl::StrCat(ReasonOf(plan.status()), ": ", plan.status().message(), "\n")});
+}
+
 int ServeNothing(mg_connection* connection, void*) {
-  return Send(connection, {404, "Not Found", kTextType, "try /metrics, /livez or /readyz\n"});
+  return Send(connection, {404, "Not Found", kTextType, "try /metrics, /livez, /readyz or /retention\n"});
 }
 
 }  // namespace
@@ -77,6 +85,7 @@ absl::StatusOr<std::unique_ptr<HttpEndpoint>> HttpEndpoint::Start(const std::str
   mg_set_request_handler(endpoint->context_, "/metrics$", &ServeMetrics, data);
   mg_set_request_handler(endpoint->context_, "/livez$", &ServeLiveness, data);
   mg_set_request_handler(endpoint->context_, "/readyz$", &ServeReadiness, data);
+  mg_set_request_handler(endpoint->context_, "/retention$", &ServeRetention, data);
   mg_set_request_handler(endpoint->context_, "**", &ServeNothing, data);
   return endpoint;
 }

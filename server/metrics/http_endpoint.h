@@ -1,6 +1,7 @@
-// /metrics, /livez and /readyz on a small HTTP listener of its own.
+// /metrics, /livez, /readyz and /retention on a small HTTP listener of its own.
 //
 // /livez: 200 while the process can answer at all, also while it drains. /readyz: 200 or 503 with the reason.
+// /retention: what the next pass of retention would begin with, as JSON.
 #ifndef QUANTD_SERVER_METRICS_HTTP_ENDPOINT_H_
 #define QUANTD_SERVER_METRICS_HTTP_ENDPOINT_H_
 
@@ -18,6 +19,7 @@ namespace quantd {
 struct HttpHandlers {
   std::function<std::string()> metrics;     // the text of a scrape
   std::function<absl::Status()> readiness;  // OK: ready
+  std::function<absl::StatusOr<std::string>()> retention;
 };
 
 class HttpEndpoint {

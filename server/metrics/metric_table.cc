@@ -134,9 +134,10 @@ constexpr const char* kDirections[] = {"received", "sent"};
 constexpr const char* kLossMetrics[] = {"ppl_ratio", "kl_mean", "top1_drop"};
 constexpr const char* kStages[] = {"original", "quantized"};
 constexpr const char* kMethods[] = {
-    "SubmitQuantJob", "GetQuantJob",      "ListQuantJobs", "CancelQuantJob", "WatchQuantJob",   "GetQuantReport",
-    "ListRecipes",    "DownloadArtifact", "Synchronize",   "UploadArtifact", "GetUploadOffset",
-    "CommitCheckpoint", "CheckpointFilesMissing", "DownloadCheckpoint",
+    "SubmitQuantJob",         "GetQuantJob",        "ListQuantJobs",  "CancelQuantJob",  "DeleteQuantJob",
+    "UndeleteQuantJob",       "ListAuditRecords",   "WatchQuantJob",  "GetQuantReport",  "ListRecipes",
+    "DownloadArtifact",       "Synchronize",        "UploadArtifact", "GetUploadOffset", "CommitCheckpoint",
+    "CheckpointFilesMissing", "DownloadCheckpoint",
 };
 constexpr const char* kCodes[] = {
     "OK",        "CANCELLED",    "UNKNOWN",        "INVALID_ARGUMENT",  "DEADLINE_EXCEEDED", "NOT_FOUND",

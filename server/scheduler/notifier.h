@@ -9,7 +9,9 @@
 
 #include <condition_variable>
 #include <cstdint>
+#include <functional>
 #include <mutex>
+#include <utility>
 
 #include "absl/time/time.h"
 
@@ -23,6 +25,15 @@ class Notifier {
       ++generation_;
     }
     changed_.notify_all();
+    const std::lock_guard<std::mutex> lock(listener_mutex_);
+    if (listener_ != nullptr) listener_();
+  }
+
+  // Also calls `listener` with every Notify, in that thread: it must be short and call nothing of this object. Null
+  // takes it away; it is not running any more when that returns.
+  void SetListener(std::function<void()> listener) {
+    const std::lock_guard<std::mutex> lock(listener_mutex_);
+    listener_ = std::move(listener);
   }
 
   uint64_t generation() const {
@@ -41,6 +52,8 @@ class Notifier {
   mutable std::mutex mutex_;
   mutable std::condition_variable changed_;
   uint64_t generation_ = 0;  // guarded by mutex_
+  std::mutex listener_mutex_;
+  std::function<void()> listener_;  // guarded by listener_mutex_
 };
 
 }  // namespace quantd

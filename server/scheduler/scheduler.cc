@@ -214,7 +214,11 @@ absl::Status Scheduler::FinishSuccessfully(const FinishedJob& finished) {
 }
 
 absl::Status Scheduler::RecordEnd(const FinishedJob& finished) {
-  const auto end = [&](JobRecord& record) { return EndAttempt(record, finished, clock_.Now()); };
+  const auto end = [&](JobRecord& record) -> absl::Status {
+    RETURN_IF_ERROR(EndAttempt(record, finished, clock_.Now()));
+    SetExpiry(record.job);
+    return absl::OkStatus();
+  };
   const bool with_report = finished.outcome() == FinishedJob::OUTCOME_SUCCEEDED && finished.has_report();
   const DurableStep step = StepOf(finished.outcome());
   const auto result = with_report ? store_.UpdateWithReport(step, finished.job(), finished.report(), end)
@@ -227,6 +231,11 @@ absl::Status Scheduler::RecordEnd(const FinishedJob& finished) {
   Log(Severity::kInfo, "attempt_ended",
       {{"job", result->id}, {"worker", result->job.worker()}, {"state", StateName(result->job.state())}});
   return DropStaged(*result, finished.fence());
+}
+
+void Scheduler::SetExpiry(QuantJob& job) const {
+  if (!job.has_artifact() || options_.retain_artifacts <= absl::ZeroDuration()) return;
+  SetTimestamp(clock_.Now() + options_.retain_artifacts, job.mutable_artifact()->mutable_expire_time());
 }
 
 // What the attempt staged, or with a job that has ended what all of them did.

@@ -29,6 +29,7 @@ namespace quantd {
 struct SchedulerOptions {
   absl::Duration lease = absl::Seconds(15);
   int64_t max_queued_jobs = 100'000;  // 0: no limit
+  absl::Duration retain_artifacts = absl::ZeroDuration();  // from publication to expire_time; 0: for ever
 };
 
 struct SchedulerServices {
@@ -82,7 +83,7 @@ class Scheduler {
   Checkpoints& checkpoints() { return checkpoints_; }
   WorkerRegistry& workers() { return workers_; }
   // Notified with every change of any job.
-  const Notifier& changes() const { return changes_; }
+  Notifier& changes() { return changes_; }
 
  private:
   class Call;  // one Synchronize
@@ -95,6 +96,8 @@ class Scheduler {
   absl::Status Finish(const v1::FinishedJob& finished);
   absl::Status FinishSuccessfully(const v1::FinishedJob& finished);
   absl::Status RecordEnd(const v1::FinishedJob& finished);
+  // Of an artifact that was just published.
+  void SetExpiry(v1::QuantJob& job) const;
   absl::Status DropStaged(const JobRecord& after, int64_t fence);
   void CountEnd(const JobRecord& record, const char* attempt_result, const v1::QuantReport* report);
   void WakeWorkers();

@@ -32,10 +32,12 @@ absl::Status InsertAudit(SqlConnection& connection, const JobRecord& record, con
 }
 
 absl::StatusOr<std::vector<AuditRow>> ReadAudit(SqlConnection& connection, const AuditQuery& query) {
-  const auto select = query.job.empty()
-                          ? connection.Prepare(SelectAudit("tenant = ?1"))
-                          : connection.Prepare(SelectAudit("job = (SELECT sequence FROM jobs WHERE id = ?1)"));
-  select->BindText(1, query.job.empty() ? query.tenant : query.job);
+  const auto select =
+      query.job.empty()
+          ? connection.Prepare(SelectAudit("tenant = ?1"))
+          : connection.Prepare(SelectAudit("job = (SELECT sequence FROM jobs WHERE tenant = ?1 AND id = ?4)"));
+  select->BindText(1, query.tenant);
+  if (!query.job.empty()) select->BindText(4, query.job);
   select->Bind(2, query.before_sequence > 0 ? query.before_sequence : INT64_MAX).Bind(3, query.limit);
   std::vector<AuditRow> rows;
   while (true) {

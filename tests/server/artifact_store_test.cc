@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "absl/strings/str_cat.h"
 #include "core/base/sha256.h"
 #include "tests/server/scheduler_fixture.h"
@@ -192,6 +194,39 @@ TEST_P(ArtifactStoreTest, OnlyCompleteArtifactsArePublished) {
   ASSERT_OK(store_->Publish(kAttempt, small.artifact));
   EXPECT_OK(store_->Publish(kAttempt, small.artifact)) << "may be repeated";
   for (int i = 0; i < 2; ++i) EXPECT_EQ(Published(small.artifact.files(i).sha256()), small.contents[i]);
+}
+
+TEST_P(ArtifactStoreTest, PublishedFilesAreListedAndRemoved) {
+  std::vector<std::string> digests;
+  for (const char* weights : {"a", "b", "c"}) {
+    const SmallArtifact small(weights);
+    for (int i = 0; i < 2; ++i) {
+      ASSERT_OK(Send(kAttempt, small.artifact.files(i), small.contents[static_cast<size_t>(i)], 0));
+      digests.push_back(small.artifact.files(i).sha256());
+    }
+    ASSERT_OK(store_->Publish(kAttempt, small.artifact));
+  }
+  std::sort(digests.begin(), digests.end());
+  std::vector<std::string> listed;
+  for (std::string after; listed.size() < digests.size(); after = listed.back()) {
+    ASSERT_OK_AND_ASSIGN(const auto page, store_->ListPublished(after, 2));
+    ASSERT_EQ(page.size(), 2u);
+    for (const PublishedFile& file : page) listed.push_back(file.sha256);
+  }
+  EXPECT_EQ(listed, digests);
+  ASSERT_OK_AND_ASSIGN(const auto beyond, store_->ListPublished(listed.back(), 2));
+  EXPECT_TRUE(beyond.empty());
+
+  ASSERT_OK_AND_ASSIGN(const bool too_young, store_->Remove(digests[0], absl::Hours(1)));
+  EXPECT_FALSE(too_young);
+  EXPECT_NE(Published(digests[0]), "ARTIFACT_FILE_NOT_FOUND");
+  for (int i = 0; i < 2; ++i) {
+    ASSERT_OK_AND_ASSIGN(const bool gone, store_->Remove(digests[0], absl::ZeroDuration()));
+    EXPECT_TRUE(gone) << "also when it is gone already";
+    EXPECT_EQ(Published(digests[0]), "ARTIFACT_FILE_NOT_FOUND");
+  }
+  EXPECT_NE(Published(digests[1]), "ARTIFACT_FILE_NOT_FOUND");
+  EXPECT_OK(store_->Remove("../../quantd.db", absl::ZeroDuration()));
 }
 
 TEST_P(ArtifactStoreTest, NamesThatAreNoDigestsOpenNothing) {

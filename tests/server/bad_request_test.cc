@@ -67,7 +67,8 @@ TEST_F(BadRequestTest, ParentsAndRequestIds) {
     const char* field;
   };
   const Row rows[] = {
-      {"tenants/other", "", StatusCode::kNotFound, "TENANT_NOT_FOUND", "parent"},
+      {"tenants/Other", "", StatusCode::kInvalidArgument, "PARENT_INVALID", "parent"},
+      {"tenants/other/jobs/a", "", StatusCode::kInvalidArgument, "PARENT_INVALID", "parent"},
       {"tenants/default/", "", StatusCode::kInvalidArgument, "PARENT_INVALID", "parent"},
       {"default", "", StatusCode::kInvalidArgument, "PARENT_INVALID", "parent"},
       {"", "1", StatusCode::kInvalidArgument, "REQUEST_ID_INVALID", "request_id"},

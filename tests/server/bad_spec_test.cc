@@ -64,6 +64,20 @@ const BadSpec kModels[] = {
     {"long name in kanji", [](auto& s) { s.set_model(Kanji(5000)); }, kInvalid, "PATH_INVALID", "spec.model"},
 };
 
+const BadSpec kLimits[] = {
+    {"priority too low", [](auto& s) { s.set_priority(-101); }, kInvalid, "LIMIT_INVALID", "spec.priority"},
+    {"priority too high", [](auto& s) { s.set_priority(101); }, kInvalid, "LIMIT_INVALID", "spec.priority"},
+    {"no attempts", [](auto& s) { s.set_max_attempts(-1); }, kInvalid, "LIMIT_INVALID", "spec.max_attempts"},
+    {"many attempts", [](auto& s) { s.set_max_attempts(11); }, kInvalid, "LIMIT_INVALID", "spec.max_attempts"},
+    {"waits negative", [](auto& s) { s.set_queue_timeout_ms(-1); }, kInvalid, "LIMIT_INVALID", "spec.queue_timeout_ms"},
+    {"waits for ever", [](auto& s) { s.set_queue_timeout_ms(INT64_MAX); }, kInvalid, "LIMIT_INVALID",
+     "spec.queue_timeout_ms"},
+    {"runs negative", [](auto& s) { s.set_run_timeout_ms(INT64_MIN); }, kInvalid, "LIMIT_INVALID",
+     "spec.run_timeout_ms"},
+    {"runs for ever", [](auto& s) { s.set_run_timeout_ms(31'536'000'001); }, kInvalid, "LIMIT_INVALID",
+     "spec.run_timeout_ms"},
+};
+
 const BadSpec kRecipes[] = {
     {"no recipe", [](auto& s) { s.clear_recipe(); }, kInvalid, "RECIPE_MISSING", "spec.recipe.preset"},
     {"null", [](auto& s) { Override(s, "bits").set_null_value({}); }, kInvalid, "RECIPE_PARAMETER_TYPE",
@@ -174,6 +188,10 @@ TEST_F(BadSpecTest, DevicesExportsLabelsAndSizes) {
   CheckAll(kRest);
 }
 
+TEST_F(BadSpecTest, PrioritiesDeadlinesAndAttempts) {
+  CheckAll(kLimits);
+}
+
 TEST_F(BadSpecTest, LargestAllowedValuesPass) {
   SubmitQuantJobRequest request = GoodRequest();
   QuantJobSpec& spec = *request.mutable_spec();
@@ -182,6 +200,10 @@ TEST_F(BadSpecTest, LargestAllowedValuesPass) {
   (*spec.mutable_labels())[std::string(63, 'k')] = std::string(63, 'v');
   spec.mutable_calibration()->set_sequences(65536);
   spec.mutable_calibration()->set_length(INT32_MAX);
+  spec.set_priority(-100);
+  spec.set_max_attempts(10);
+  spec.set_queue_timeout_ms(31'536'000'000);
+  spec.set_run_timeout_ms(31'536'000'000);
   EXPECT_OK(Submit(request));
 }
 

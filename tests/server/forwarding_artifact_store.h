@@ -29,6 +29,12 @@ class ForwardingArtifactStore : public ArtifactStore {
   absl::StatusOr<std::unique_ptr<RandomAccessFile>> Open(absl::string_view sha256) override {
     return real_.Open(sha256);
   }
+  absl::StatusOr<bool> Remove(absl::string_view sha256, absl::Duration min_age) override {
+    return real_.Remove(sha256, min_age);
+  }
+  absl::StatusOr<std::vector<PublishedFile>> ListPublished(absl::string_view after, int limit) override {
+    return real_.ListPublished(after, limit);
+  }
   absl::StatusOr<uint64_t> FreeBytes() override { return real_.FreeBytes(); }
 
   absl::Status CommitCheckpoint(const StagingKey& key, const v1::Checkpoint& checkpoint) override {

@@ -18,7 +18,7 @@ using v1::FinishedJob;
 using v1::QuantJob;
 
 constexpr int kMaxAttempts = 3;
-constexpr size_t kMaxVisited = 2'000'000;
+constexpr size_t kMaxVisited = 200'000;
 
 // A job as the model has it.
 struct ModelJob {
@@ -133,8 +133,14 @@ bool Apply(const Operation& operation, ModelJob& job) {
   return false;
 }
 
-bool IsRead(const Operation& operation) {
-  return operation.kind == Kind::kRead || operation.kind == Kind::kAbsent;
+// Whether the operation changes nothing, now or at any later moment. Only deletion still changes a job that has ended.
+bool IsRead(const Operation& operation, const ModelJob& job) {
+  const bool deletes = operation.kind == Kind::kDelete || operation.kind == Kind::kUndelete;
+  if (operation.kind == Kind::kRead || operation.kind == Kind::kAbsent || operation.answer == Answer::kRefused) {
+    return true;
+  }
+  if (operation.kind == Kind::kSubmit) return job.exists();
+  return IsTerminal(job.state) && !deletes;
 }
 
 class Search {
@@ -171,7 +177,10 @@ class Search {
       before = taken.size() + 1;
       const int64_t first_end = FirstEnd();
       for (size_t i = 0; i < history_.size(); ++i) {
-        if (!IsRead(history_[i]) || !MayBeNext(i, first_end) || !Apply(history_[i], job)) continue;
+        if (!IsRead(history_[i], job) || !MayBeNext(i, first_end)) continue;
+        ModelJob same = job;
+        if (!Apply(history_[i], same)) continue;
+        job.name = same.name;  // a name that is learned is no change
         Do(i);
         taken.push_back(i);
       }
@@ -246,14 +255,12 @@ std::string Text(const Operation& operation) {
 absl::Status CheckJobHistory(const JobHistory& history) {
   Search search(history);
   if (search.Explains(ModelJob())) return absl::OkStatus();
-  if (search.gave_up()) {
-    return ReasonError(absl::StatusCode::kResourceExhausted, "SEARCH_GIVEN_UP",
-                       absl::StrFormat("a history of %d calls has too many orders", history.size()));
-  }
   JobHistory sorted = history;
   std::sort(sorted.begin(), sorted.end(), [](const auto& a, const auto& b) { return a.begin < b.begin; });
-  std::string text = "no order of these calls explains their answers:";
+  std::string text = search.gave_up() ? "these calls have too many orders to try:"
+                                      : "no order of these calls explains their answers:";
   for (const Operation& operation : sorted) absl::StrAppend(&text, "\n  ", Text(operation));
+  if (search.gave_up()) return ReasonError(absl::StatusCode::kResourceExhausted, "SEARCH_GIVEN_UP", text);
   return ReasonError(absl::StatusCode::kInternal, "NOT_LINEARIZABLE", text);
 }
 

@@ -162,6 +162,7 @@ TEST(ListQuery, OrBindsTighterThanAnd) {
 TEST(ListQuery, PageSizesHaveADefaultAndACap) {
   for (const auto& [asked, limit] : {std::pair(0, 51), {1, 2}, {1000, 1001}, {1001, 1001}, {INT32_MAX, 1001}}) {
     ASSERT_OK_AND_ASSIGN(const JobQuery query, ParseListRequest(Page(asked)));
+    EXPECT_EQ(query.tenant, "default");
     EXPECT_EQ(query.limit, limit) << "one more than the page, to see whether there is a next one";
   }
   EXPECT_THAT(ParseListRequest(Page(-1)), FailsWith("PAGE_SIZE_INVALID", "page_size is -1"));

@@ -4,6 +4,7 @@
 #include <set>
 #include <thread>
 
+#include "core/base/fail_point.h"
 #include "core/base/file_system.h"
 #include "server/errors/rpc_status.h"
 #include "tests/server/daemon_fixture.h"
@@ -59,6 +60,11 @@ TEST_F(SubmitTest, SameRequestIdIsAnsweredWhateverHappenedSince) {
   EXPECT_EQ(again(), first.job().name()) << "the job has ended";
   Start();
   EXPECT_EQ(again(), first.job().name()) << "the server was restarted";
+  ASSERT_OK(RealFileSystem().CreateDirectories(config_.model_root + "/m"));
+  const std::string other = Submitted();
+  Succeed(TakeJob(), SmallArtifact());
+  ASSERT_OK_AND_ASSIGN(const auto succeeded, Get(other));
+  EXPECT_EQ(succeeded.state(), v1::QuantJob::SUCCEEDED);
   clock_.Advance(absl::Hours(7 * 24));
   EXPECT_EQ(again(), first.job().name()) << "a week has passed";
 }
@@ -77,6 +83,10 @@ TEST_F(SubmitTest, SameRequestIdWithAnotherSpecNamesTheDifference) {
       {"spec.exports", [](v1::QuantJobSpec& spec) { spec.add_exports("gptq"); }},
       {"spec.device", [](v1::QuantJobSpec& spec) { spec.set_device("cpu"); }},
       {"spec.labels", [](v1::QuantJobSpec& spec) { (*spec.mutable_labels())["a"] = "b"; }},
+      {"spec.priority", [](v1::QuantJobSpec& spec) { spec.set_priority(1); }},
+      {"spec.queue_timeout_ms", [](v1::QuantJobSpec& spec) { spec.set_queue_timeout_ms(1); }},
+      {"spec.run_timeout_ms", [](v1::QuantJobSpec& spec) { spec.set_run_timeout_ms(1); }},
+      {"spec.max_attempts", [](v1::QuantJobSpec& spec) { spec.set_max_attempts(1); }},
   };
   for (const Row& row : rows) {
     v1::SubmitQuantJobRequest request = GoodRequest(kRequestId);
@@ -90,7 +100,7 @@ TEST_F(SubmitTest, SameRequestIdWithAnotherSpecNamesTheDifference) {
 }
 
 TEST_F(SubmitTest, ManyCallsWithOneRequestIdMakeOneJob) {
-  std::vector<std::string> names(8);
+  std::vector<std::string> names(64);
   std::vector<std::thread> callers;
   for (std::string& name : names) {
     callers.emplace_back([&] {
@@ -102,6 +112,37 @@ TEST_F(SubmitTest, ManyCallsWithOneRequestIdMakeOneJob) {
   EXPECT_EQ(std::set<std::string>(names.begin(), names.end()).size(), 1);
   EXPECT_NE(names[0], "");
   EXPECT_EQ(CountJobs(), 1);
+}
+
+// The commit is done, its answer is lost: the client cannot know, and asks again.
+TEST_F(SubmitTest, UnknownCommitIsOneJobOnRetry) {
+  ASSERT_OK(SetFailPoints("submit.commit.after=error@1"));
+  const auto lost = Submit(GoodRequest(kRequestId));
+  ASSERT_OK(SetFailPoints(""));
+  EXPECT_EQ(lost.status().code(), absl::StatusCode::kUnavailable) << "a code that clients retry";
+  ASSERT_OK_AND_ASSIGN(const auto again, Submit(GoodRequest(kRequestId)));
+  EXPECT_TRUE(again.duplicate());
+  EXPECT_EQ(CountJobs(), 1);
+}
+
+TEST_F(SubmitTest, CommitThatFailedIsNoJob) {
+  ASSERT_OK(SetFailPoints("submit.commit.before=error@1"));
+  EXPECT_EQ(Submit(GoodRequest(kRequestId)).status().code(), absl::StatusCode::kUnavailable);
+  ASSERT_OK(SetFailPoints(""));
+  EXPECT_EQ(CountJobs(), 0);
+  ASSERT_OK_AND_ASSIGN(const auto again, Submit(GoodRequest(kRequestId)));
+  EXPECT_FALSE(again.duplicate());
+  EXPECT_EQ(CountJobs(), 1);
+}
+
+TEST_F(SubmitTest, EstimateStaysWithTheJob) {
+  ASSERT_OK_AND_ASSIGN(const auto first, Submit(GoodRequest(kRequestId)));
+  EXPECT_EQ(first.job().estimate().artifact_bytes(), 1000);
+  Start();
+  ASSERT_OK_AND_ASSIGN(const auto again, Submit(GoodRequest(kRequestId)));
+  EXPECT_EQ(again.estimate().SerializeAsString(), first.estimate().SerializeAsString());
+  ASSERT_OK_AND_ASSIGN(const auto job, Get(first.job().name()));
+  EXPECT_EQ(job.estimate().bits_per_weight(), 4.25);
 }
 
 TEST_F(SubmitTest, WithoutRequestIdEveryCallIsANewJob) {
