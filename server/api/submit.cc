@@ -56,6 +56,8 @@ absl::Status QuantService::Submit(const grpc::ServerContext& context, const v1::
     ASSIGN_OR_RETURN(const bool answered, AnswerDuplicate(tenant, request, response));
     if (answered) return absl::OkStatus();
   }
+  // Before the checks too, which take a process: refusing must stay cheap.
+  if (!request.validate_only()) RETURN_IF_ERROR(parts_.scheduler.Admit(tenant));
   ASSIGN_OR_RETURN(*response->mutable_estimate(), Check(request.spec(), DeadlineOf(context)));
   if (request.validate_only()) return absl::OkStatus();
   NewJob job;

@@ -36,6 +36,10 @@ struct ServerConfig {
   int64_t drain_limit_ms = 20'000;
   int64_t plan_timeout_ms = 60'000;
   int64_t max_queued_jobs = 100'000;
+  std::string tenants_file;  // empty: none
+  int64_t ageing_ms = 600'000;
+  int64_t requeue_ms = 5'000;
+  int64_t quarantine_ms = 30'000;
   int64_t max_threads = 1'024;
   int64_t watch_patience_ms = 10'000;
   int64_t retention_ms = 60'000;

@@ -18,9 +18,11 @@
 #include "core/base/thread_pool.h"
 #include "server/api/quant_service.h"
 #include "server/api/worker_service.h"
+#include "server/daemon/change_relay.h"
 #include "server/daemon/grpc_listener.h"
 #include "server/daemon/scrape.h"
 #include "server/daemon/sweeper.h"
+#include "server/daemon/tenants_file.h"
 #include "server/metrics/http_endpoint.h"
 #include "server/planner/planner.h"
 #include "server/process/local_workers.h"
@@ -55,12 +57,16 @@ RetentionOptions RetentionOptionsOf(const ServerConfig& config) {
   return options;
 }
 
+// Without a sweep for so long (or ten of its periods) the daemon is not ready: leases would not end.
+constexpr absl::Duration kSweepWatchdog = absl::Seconds(30);
+
 class RunningDaemon : public Daemon {
  public:
   RunningDaemon(ServerConfig config, std::string executable_dir, DaemonServices services)
       : config_(std::move(config)), executable_dir_(std::move(executable_dir)), services_(services) {}
   ~RunningDaemon() override {
     Shutdown([](absl::Duration) {});
+    relay_->SetScheduler(nullptr);
   }
 
   absl::Status Initialize() {
@@ -121,6 +127,7 @@ class RunningDaemon : public Daemon {
                                            .connections = static_cast<int>(config_.store_connections),
                                            .clock = services_.clock,
                                            .on_commit = on_commit}));
+    store_->ListenToOthers([relay = relay_] { relay->JobsChanged(); });
     ASSIGN_OR_RETURN(artifacts_, OpenDirectoryArtifactStore(RealFileSystem(), config_.data_dir));
     return absl::OkStatus();
   }
@@ -129,8 +136,13 @@ class RunningDaemon : public Daemon {
     scheduler_ = std::make_unique<Scheduler>(
         SchedulerOptions{.lease = absl::Milliseconds(config_.lease_ms),
                          .max_queued_jobs = config_.max_queued_jobs,
-                         .retain_artifacts = absl::Milliseconds(config_.retain_artifacts_ms)},
+                         .retain_artifacts = absl::Milliseconds(config_.retain_artifacts_ms),
+                         .ageing = absl::Milliseconds(config_.ageing_ms),
+                         .retry = {.first_pause = absl::Milliseconds(config_.requeue_ms)},
+                         .quarantine = absl::Milliseconds(config_.quarantine_ms)},
         SchedulerServices{*store_, *artifacts_, services_.clock, *metrics_});
+    relay_->SetScheduler(scheduler_.get());
+    RETURN_IF_ERROR(FollowTenantsFile());
     RETURN_IF_ERROR(scheduler_->ExtendLeases());
     if (const absl::Status status = scheduler_->DropLeftovers(); !status.ok()) {
       Log(Severity::kWarning, "leftovers_kept", {{"reason", ReasonOf(status)}}, status.message());
@@ -178,7 +190,19 @@ class RunningDaemon : public Daemon {
     return absl::OkStatus();
   }
 
+  absl::Status FollowTenantsFile() {
+    ASSIGN_OR_RETURN(std::optional<TenantTable> changed, tenants_file_.Changed());
+    if (changed.has_value()) {
+      scheduler_->SetTenants(*std::move(changed));
+      Log(Severity::kInfo, "tenants_loaded", {{"file", config_.tenants_file}});
+    }
+    return absl::OkStatus();
+  }
+
   void Sweep() {
+    if (const absl::Status status = FollowTenantsFile(); !status.ok()) {
+      Log(Severity::kError, "tenants_refused", {{"reason", ReasonOf(status)}}, status.message());
+    }
     if (const absl::Status status = scheduler_->Sweep(); !status.ok()) {
       Log(Severity::kError, "sweep_failed", {{"reason", ReasonOf(status)}}, status.message());
     }
@@ -196,8 +220,12 @@ class RunningDaemon : public Daemon {
     if (!store_->writable()) {
       return ReasonError(absl::StatusCode::kUnavailable, "STORE_FAILED", "the job database refuses writes; restart");
     }
-    if (serving_) return absl::OkStatus();
-    return ReasonError(absl::StatusCode::kUnavailable, "NOT_SERVING", "starting or shutting down");
+    if (!serving_) return ReasonError(absl::StatusCode::kUnavailable, "NOT_SERVING", "starting or shutting down");
+    const absl::Duration silent = services_.clock.Now() - scheduler_->last_sweep();
+    if (silent <= std::max(kSweepWatchdog, 10 * absl::Milliseconds(config_.sweep_ms))) return absl::OkStatus();
+    return ReasonError(absl::StatusCode::kUnavailable, "SWEEP_STALLED",
+                       absl::StrFormat("expired leases were last looked for %d s ago; see the log for sweep_failed",
+                                       absl::ToInt64Seconds(silent)));
   }
 
   void StartLocalWorkers() {
@@ -223,11 +251,13 @@ class RunningDaemon : public Daemon {
   }
 
   ServerConfig config_;
+  TenantsFile tenants_file_{config_.tenants_file};  // by the sweeper's thread once that runs
   const std::string executable_dir_;
   const DaemonServices services_;
   std::string quant_path_;
   v1::ListRecipesResponse catalogue_;
   std::atomic<bool> serving_{false};
+  const std::shared_ptr<ChangeRelay> relay_ = std::make_shared<ChangeRelay>();
 
   // Destroyed from the last to the first: each uses those above it.
   std::unique_ptr<DataDirectory> directory_;

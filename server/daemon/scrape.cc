@@ -37,6 +37,7 @@ void SetWorkers(Scheduler& scheduler, ServiceMetrics& metrics) {
   metrics.Set(Metric::kWorkerSlots, static_cast<double>(workers.idle_slots), {"idle"});
   metrics.Set(Metric::kWorkerSlots, static_cast<double>(workers.busy_slots), {"busy"});
   metrics.Set(Metric::kWorkerSlots, static_cast<double>(workers.draining_slots), {"draining"});
+  metrics.Set(Metric::kWorkerSlots, static_cast<double>(workers.quarantined_slots), {"quarantined"});
   metrics.Set(Metric::kWorkerLastHeartbeat, UnixSecondsOrZero(workers.oldest_heartbeat));
 }
 

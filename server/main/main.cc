@@ -37,6 +37,7 @@ constexpr ExitCode kExitCodes[] = {
     {"SETTING_UNKNOWN", 2},
     {"ROOT_MISSING", 2},
     {"ADDRESS_INVALID", 2},
+    {"TENANTS_INVALID", 2},
     {"DATA_DIRECTORY_LOCKED", 3},
     {"DATA_DIRECTORY_TOO_NEW", 3},
     {"DATA_DIRECTORY_OLD", 3},

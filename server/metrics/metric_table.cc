@@ -17,6 +17,7 @@ constexpr MetricLabel kPresetAndDevice[] = {{"preset", LabelValues::kPreset}, {"
 constexpr MetricLabel kPhaseLabel[] = {{"phase", LabelValues::kPhase}};
 constexpr MetricLabel kResultLabel[] = {{"result", LabelValues::kAttemptResult}};
 constexpr MetricLabel kSlotStateLabel[] = {{"state", LabelValues::kSlotState}};
+constexpr MetricLabel kWhatLabel[] = {{"what", LabelValues::kEstimated}};
 constexpr MetricLabel kDirectionLabel[] = {{"direction", LabelValues::kDirection}};
 constexpr MetricLabel kPresetLabel[] = {{"preset", LabelValues::kPreset}};
 constexpr MetricLabel kLossAndPreset[] = {{"metric", LabelValues::kLossMetric}, {"preset", LabelValues::kPreset}};
@@ -58,6 +59,8 @@ const MetricRow kTable[] = {
     {Metric::kJobPhaseSeconds, "quantd_job_phase_seconds", kHistogram, "Time a job spent in a phase, from its report.",
      kPhaseLabel, Buckets::kJobSeconds},
     {Metric::kJobAttempts, "quantd_job_attempts_total", kCounter, "Attempts by how they ended.", kResultLabel, {}},
+    {Metric::kJobEstimateRatio, "quantd_job_estimate_ratio", kHistogram,
+     "What a job took over what its plan expected; below 1: the plan was careful.", kWhatLabel, Buckets::kEstimate},
     {Metric::kLeaseExpirations,
      "quantd_lease_expirations_total",
      kCounter,
@@ -124,12 +127,24 @@ constexpr const char* kDevices[] = {"auto", "cpu", "cuda", "other"};
 constexpr const char* kFinishOutcomes[] = {"succeeded", "rejected", "failed", "cancelled"};
 // Those that tell an operator what to look at; all others count as "other".
 constexpr const char* kFailureReasons[] = {
-    "CHILD_CRASHED",    "CHILD_KILLED",         "CHILD_NOT_STARTED", "WORKER_LOST",         "MEMORY_BUDGET_EXCEEDED",
-    "MEMORY_EXHAUSTED", "DISK_BUDGET_EXCEEDED", "DISK_FULL",         "ARTIFACT_INCOMPLETE", "other",
+    "CHILD_CRASHED",
+    "CHILD_KILLED",
+    "CHILD_NOT_STARTED",
+    "WORKER_LOST",
+    "MEMORY_BUDGET_EXCEEDED",
+    "QUEUE_DEADLINE",
+    "UNSCHEDULABLE",
+    "RUN_DEADLINE",
+    "MEMORY_EXHAUSTED",
+    "DISK_BUDGET_EXCEEDED",
+    "DISK_FULL",
+    "ARTIFACT_INCOMPLETE",
+    "other",
 };
 constexpr const char* kPhases[] = {"plan", "calibrate", "quantize", "pack", "evaluate", "publish", "other"};
-constexpr const char* kAttemptResults[] = {"finished", "failed", "expired", "returned", "cancelled"};
-constexpr const char* kSlotStates[] = {"idle", "busy", "draining"};
+constexpr const char* kAttemptResults[] = {"finished", "failed", "crashed", "expired", "returned", "cancelled"};
+constexpr const char* kSlotStates[] = {"idle", "busy", "draining", "quarantined"};
+constexpr const char* kEstimated[] = {"memory", "disk"};
 constexpr const char* kDirections[] = {"received", "sent"};
 constexpr const char* kLossMetrics[] = {"ppl_ratio", "kl_mean", "top1_drop"};
 constexpr const char* kStages[] = {"original", "quantized"};
@@ -160,6 +175,7 @@ constexpr FixedValues kFixedValues[] = {
     {LabelValues::kPhase, kPhases},
     {LabelValues::kAttemptResult, kAttemptResults},
     {LabelValues::kSlotState, kSlotStates},
+    {LabelValues::kEstimated, kEstimated},
     {LabelValues::kDirection, kDirections},
     {LabelValues::kLossMetric, kLossMetrics},
     {LabelValues::kStage, kStages},
@@ -170,6 +186,7 @@ constexpr FixedValues kFixedValues[] = {
 constexpr double kCallSeconds[] = {0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10};
 constexpr double kJobSeconds[] = {1, 5, 15, 60, 300, 900, 3600, 4 * 3600, 12 * 3600, 24 * 3600};
 constexpr double kRatios[] = {1, 1.5, 2, 2.5, 3, 3.5, 4, 5, 6, 8, 12, 16};
+constexpr double kEstimates[] = {0.1, 0.25, 0.5, 0.75, 0.9, 1, 1.1, 1.25, 1.5, 2, 4, 10};
 constexpr double kLosses[] = {0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10};
 constexpr double kWrites[] = {1, 2, 4, 8, 16, 32, 64, 128};
 constexpr double kSpeeds[] = {1, 3, 10, 30, 100, 300, 1000, 3000};
@@ -192,6 +209,8 @@ absl::Span<const double> BucketBounds(Buckets buckets) {
       return kJobSeconds;
     case Buckets::kRatio:
       return kRatios;
+    case Buckets::kEstimate:
+      return kEstimates;
     case Buckets::kLoss:
       return kLosses;
     case Buckets::kSpeed:

@@ -21,6 +21,7 @@ enum class Metric {
   kJobRunSeconds,
   kJobPhaseSeconds,
   kJobAttempts,
+  kJobEstimateRatio,
   kLeaseExpirations,
   kFenceRejections,
   kSweepLastSuccess,
@@ -53,6 +54,7 @@ enum class LabelValues {
   kPhase,
   kAttemptResult,
   kSlotState,
+  kEstimated,
   kDirection,
   kLossMetric,
   kStage,
@@ -65,7 +67,7 @@ struct MetricLabel {
   LabelValues values;
 };
 
-enum class Buckets { kNone, kCallSeconds, kJobSeconds, kRatio, kLoss, kSpeed, kWrites };
+enum class Buckets { kNone, kCallSeconds, kJobSeconds, kRatio, kEstimate, kLoss, kSpeed, kWrites };
 
 struct MetricRow {
   Metric metric;

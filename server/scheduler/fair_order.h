@@ -1,9 +1,9 @@
-// The arithmetic of "who is next": docs/scheduling.md has the policy, this header its formulas. The store's queries,
-// the scheduler and the simulation mean the same by them.
+// The arithmetic of "who is next": docs/scheduling.md has the policy, this header its formulas. The store's queries and
+// the simulation mean the same by them.
 //
-// Tenants first: each has a virtual time, the number of its dispatches divided by its weight; the least goes first, so
-// that over any stretch in which they all have jobs the dispatches are shared as the weights are. Within a tenant: by
-// rank, the least first.
+// Tenants first: each has a virtual time that grows by 1 / weight with each job of it that starts; the least goes
+// first, so that over any stretch in which they all have jobs the starts are shared as the weights are. Within a
+// tenant: by rank, the least first.
 #ifndef QUANTD_SERVER_SCHEDULER_FAIR_ORDER_H_
 #define QUANTD_SERVER_SCHEDULER_FAIR_ORDER_H_
 
@@ -25,16 +25,19 @@ inline int64_t RankMicros(absl::Time create_time, int priority, absl::Duration a
   return absl::ToUnixMicros(create_time) - priority * absl::ToInt64Microseconds(ageing);
 }
 
-// Of a tenant after one more dispatch. weight > 0.
-inline double VirtualTimeAfterDispatch(double virtual_time, double weight) {
-  return virtual_time + 1 / weight;
+// Virtual times are counted in millionths of a turn of weight 1, so that they are exact.
+inline constexpr double kTurn = 1'000'000;
+inline constexpr double kSmallestWeight = 0.001;
+
+// What one job costs a tenant.
+inline int64_t TurnCost(double weight) {
+  return static_cast<int64_t>(kTurn / std::max(weight, kSmallestWeight));
 }
 
-// Of a tenant whose first job arrives while it had none: what it did not use while it was idle is not saved up.
-// `least_of_busy`: the least virtual time of the tenants with waiting jobs, or of the last dispatch when there are
-// none.
-inline double VirtualTimeAfterIdle(double virtual_time, double least_of_busy) {
-  return std::max(virtual_time, least_of_busy);
+// The virtual time at which a tenant's next job starts. `clock`: that of the job that started last, of any tenant. A
+// tenant that was idle continues there: what it did not use is not saved up.
+inline int64_t TurnStart(int64_t virtual_time, int64_t clock) {
+  return std::max(virtual_time, clock);
 }
 
 }  // namespace quantd

@@ -8,6 +8,7 @@
 #include "absl/strings/str_join.h"
 #include "core/base/logging.h"
 #include "core/base/status.h"
+#include "server/scheduler/job_picker.h"
 #include "server/scheduler/transitions.h"
 #include "server/store/job_rows.h"
 
@@ -28,12 +29,13 @@ const char* AttemptResult(const JobRecord& after, FinishedJob::Outcome outcome) 
       return "finished";
     case FinishedJob::OUTCOME_RETURNED:
       return "returned";
+    case FinishedJob::OUTCOME_CRASHED:
+      return "crashed";
     default:
       return "failed";
   }
 }
 
-// The commit that records it.
 DurableStep StepOf(FinishedJob::Outcome outcome) {
   switch (outcome) {
     case FinishedJob::OUTCOME_SUCCEEDED:
@@ -45,6 +47,16 @@ DurableStep StepOf(FinishedJob::Outcome outcome) {
     default:
       return DurableStep::kRequeue;
   }
+}
+
+// How far the plan was off. What was not estimated or not measured is 0.
+void CountEstimate(ServiceMetrics& metrics, const QuantJob& job) {
+  const auto observe = [&](const char* what, int64_t actual, int64_t estimate) {
+    if (actual <= 0 || estimate <= 0) return;
+    metrics.Observe(Metric::kJobEstimateRatio, static_cast<double>(actual) / static_cast<double>(estimate), {what});
+  };
+  observe("memory", job.actuals().peak_memory_bytes(), job.estimate().peak_memory_bytes());
+  observe("disk", job.actuals().disk_bytes(), job.estimate().disk_bytes());
 }
 
 // Errors of a publish that no repetition would cure.
@@ -62,32 +74,42 @@ Scheduler::Scheduler(SchedulerOptions options, SchedulerServices services)
       clock_(services.clock),
       metrics_(services.metrics),
       checkpoints_(services.store, services.artifacts, services.clock, [this] { changes_.Notify(); }),
-      workers_(services.clock, std::max(options.lease, kShortestConnectedFor)) {}
+      admission_(services.store, services.clock, options.max_queued_jobs),
+      workers_(services.clock, {.connected_for = std::max(options.lease, kShortestConnectedFor),
+                                .first_quarantine = options.quarantine}),
+      last_sweep_us_(absl::ToUnixMicros(services.clock.Now())) {}
 
-absl::StatusOr<SubmitResult> Scheduler::Submit(const NewJob& job) {
+absl::StatusOr<SubmitResult> Scheduler::Submit(NewJob job) {
   if (draining_) {
     return ReasonError(absl::StatusCode::kUnavailable, "DRAINING",
                        "the server is shutting down; retry with the same request_id");
   }
-  ASSIGN_OR_RETURN(SubmitResult result, store_.Submit(job, {.max_queued = options_.max_queued_jobs}));
-  if (!result.duplicate) {
+  job.ageing = options_.ageing;
+  auto result = store_.Submit(job, admission_.LimitsOf(job.tenant));
+  RETURN_IF_ERROR(Admission::Explain(result.status(), job.tenant));
+  if (!result->duplicate) {
     changes_.Notify();
-    WakeWorkers();
+    waiting_.JobArrived(result->record.id, NeedsOf(result->record.job));
+    store_.NotifyOthers();
   }
   return result;
 }
 
-absl::StatusOr<JobRecord> Scheduler::Cancel(absl::string_view id) {
+absl::StatusOr<JobRecord> Scheduler::Cancel(absl::string_view id, const std::string& actor) {
   const HeldNames::Hold hold = ending_.Take(id);
-  auto cancelled =
-      Update(DurableStep::kCancel, id, [&](JobRecord& record) { return RequestCancel(record, clock_.Now()); });
+  const auto cancel = [&](JobRecord& record) -> absl::Status {
+    RETURN_IF_ERROR(RequestCancel(record, store_.Now()));
+    record.audit = NoteOf(record, actor);
+    return absl::OkStatus();
+  };
+  auto cancelled = Update(DurableStep::kCancel, id, cancel);
   if (ReasonOf(cancelled.status()) == "NOTHING_TO_CANCEL") return store_.Get(id);
   RETURN_IF_ERROR(cancelled.status());
   if (cancelled->job.state() == QuantJob::CANCELLED) {
     CountFinishedJob(metrics_, cancelled->job, nullptr);
     checkpoints_.Drop(cancelled->id);
   }
-  WakeWorkers();
+  waiting_.WakeWorker(cancelled->job.worker());
   return cancelled;
 }
 
@@ -96,32 +118,6 @@ absl::Status Scheduler::CheckLease(absl::string_view id, int64_t fence) {
   const absl::Status status = CheckFence(record, fence);
   if (!status.ok()) metrics_.Increment(Metric::kFenceRejections);
   return status;
-}
-
-absl::Status Scheduler::Sweep() {
-  ASSIGN_OR_RETURN(std::vector<JobRecord> leased, store_.Leased(""));
-  const absl::Time now = clock_.Now();
-  leased.erase(std::remove_if(leased.begin(), leased.end(),
-                              [&](const JobRecord& record) { return record.lease_deadline > now; }),
-               leased.end());
-  RETURN_IF_ERROR(LoseAttempts(leased, "did not renew its lease"));
-  metrics_.Set(Metric::kSweepLastSuccess, absl::ToDoubleSeconds(now - absl::UnixEpoch()));
-  ASSIGN_OR_RETURN(const QueueSummary queue, store_.SummarizeQueue());
-  // Jobs whose pause after a lost attempt is over; nobody else tells the waiting workers.
-  if (!queue.waiting_by_device.empty()) WakeWorkers();
-  return absl::OkStatus();
-}
-
-absl::Status Scheduler::ExtendLeases() {
-  ASSIGN_OR_RETURN(const std::vector<JobRecord> leased, store_.Leased(""));
-  for (const JobRecord& record : leased) {
-    const auto extend = [&](JobRecord& current) {
-      current.lease_deadline = clock_.Now() + options_.lease;
-      return CheckFence(current, record.fence);
-    };
-    RETURN_IF_ERROR(Update(DurableStep::kRenew, record.id, extend).status());
-  }
-  return absl::OkStatus();
 }
 
 absl::Status Scheduler::DropLeftovers() {
@@ -137,7 +133,7 @@ absl::Status Scheduler::DropLeftovers() {
 
 void Scheduler::Drain() {
   draining_ = true;
-  WakeWorkers();
+  waiting_.WakeAll();
 }
 
 void Scheduler::EndWatches() {
@@ -145,47 +141,23 @@ void Scheduler::EndWatches() {
   changes_.Notify();
 }
 
+void Scheduler::JobsChangedElsewhere() {
+  changes_.Notify();
+  // Without an answer the next sweep looks again.
+  (void)LookForWaitingJobs();
+}
+
 std::vector<std::string> Scheduler::Conditions(const QuantJob& job) const {
   if (job.state() != QuantJob::QUEUED) return {};
-  const WorkerSummary workers = workers_.Summarize();
-  const std::string device = DeviceOf(job.spec());
-  if (workers.connected == 0) return {"no worker is connected"};
-  if (device == "auto" && !workers.devices.empty()) return {};
-  if (std::find(workers.devices.begin(), workers.devices.end(), device) != workers.devices.end()) return {};
-  return {absl::StrCat("no registered worker has device ", device)};
+  const std::string obstacle = workers_.Obstacle(NeedsOf(job));
+  return obstacle.empty() ? std::vector<std::string>() : std::vector<std::string>{obstacle};
 }
 
 absl::StatusOr<JobRecord> Scheduler::Update(DurableStep step, absl::string_view id, const JobMutator& mutate) {
   ASSIGN_OR_RETURN(JobRecord record, store_.Update(step, id, mutate));
   changes_.Notify();
+  store_.NotifyOthers();
   return record;
-}
-
-absl::Status Scheduler::LoseAttempts(const std::vector<JobRecord>& records, const std::string& cause) {
-  absl::Status first_error;
-  for (const JobRecord& record : records) {
-    const absl::Status status = LoseOne(record, absl::StrCat("worker ", record.job.worker(), " ", cause));
-    // Somebody else was first (a renewal, a result that is being published): then the lease is not expired any more.
-    if (status.code() == absl::StatusCode::kAborted) continue;
-    first_error.Update(status);
-  }
-  return first_error;
-}
-
-absl::Status Scheduler::LoseOne(const JobRecord& record, const std::string& cause) {
-  const HeldNames::Hold hold = ending_.TryTake(record.id);
-  if (hold == nullptr) return absl::AbortedError("its end is being recorded");
-  const auto lose = [&](JobRecord& current) -> absl::Status {
-    RETURN_IF_ERROR(CheckFence(current, record.fence));
-    if (current.lease_deadline != record.lease_deadline) return absl::AbortedError("renewed meanwhile");
-    return LoseAttempt(current, cause, clock_.Now());
-  };
-  ASSIGN_OR_RETURN(const JobRecord after, Update(DurableStep::kRequeue, record.id, lose));
-  Log(Severity::kWarning, "lease_lost",
-      {{"job", record.id}, {"fence", absl::StrCat(record.fence)}, {"state", StateName(after.job.state())}}, cause);
-  if (record.lease_deadline <= clock_.Now()) metrics_.Increment(Metric::kLeaseExpirations);
-  CountEnd(after, after.job.state() == QuantJob::CANCELLED ? "cancelled" : "expired", nullptr);
-  return DropStaged(after, record.fence);
 }
 
 absl::Status Scheduler::Finish(const FinishedJob& finished) {
@@ -215,19 +187,23 @@ absl::Status Scheduler::FinishSuccessfully(const FinishedJob& finished) {
 
 absl::Status Scheduler::RecordEnd(const FinishedJob& finished) {
   const auto end = [&](JobRecord& record) -> absl::Status {
-    RETURN_IF_ERROR(EndAttempt(record, finished, clock_.Now()));
+    RETURN_IF_ERROR(EndAttempt(record, finished, options_.retry, store_.Now()));
     SetExpiry(record.job);
+    record.audit = NoteOf(record, absl::StrCat("worker:", record.job.worker()));
     return absl::OkStatus();
   };
-  const bool with_report = finished.outcome() == FinishedJob::OUTCOME_SUCCEEDED && finished.has_report();
   const DurableStep step = StepOf(finished.outcome());
+  const bool with_report = finished.outcome() == FinishedJob::OUTCOME_SUCCEEDED && finished.has_report();
   const auto result = with_report ? store_.UpdateWithReport(step, finished.job(), finished.report(), end)
                                   : store_.Update(step, finished.job(), end);
   if (ReasonOf(result.status()) == "STALE_LEASE") metrics_.Increment(Metric::kFenceRejections);
   RETURN_IF_ERROR(result.status());
   changes_.Notify();
+  store_.NotifyOthers();
   CountEnd(*result, AttemptResult(*result, finished.outcome()), with_report ? &finished.report() : nullptr);
-  if (result->job.state() == QuantJob::QUEUED) WakeWorkers();
+  if (result->job.state() == QuantJob::SUCCEEDED) CountEstimate(metrics_, result->job);
+  JudgeWorker(*result, finished.outcome());
+  AnnounceEnd(*result);
   Log(Severity::kInfo, "attempt_ended",
       {{"job", result->id}, {"worker", result->job.worker()}, {"state", StateName(result->job.state())}});
   return DropStaged(*result, finished.fence());
@@ -236,6 +212,23 @@ absl::Status Scheduler::RecordEnd(const FinishedJob& finished) {
 void Scheduler::SetExpiry(QuantJob& job) const {
   if (!job.has_artifact() || options_.retain_artifacts <= absl::ZeroDuration()) return;
   SetTimestamp(clock_.Now() + options_.retain_artifacts, job.mutable_artifact()->mutable_expire_time());
+}
+
+void Scheduler::JudgeWorker(const JobRecord& after, FinishedJob::Outcome outcome) {
+  const std::string& worker = after.job.worker();
+  if (outcome == FinishedJob::OUTCOME_SUCCEEDED || outcome == FinishedJob::OUTCOME_FAILED) {
+    workers_.RecordSuccess(worker);
+  } else if (outcome == FinishedJob::OUTCOME_CRASHED && workers_.RecordCrash(worker, after.id)) {
+    Log(Severity::kWarning, "worker_quarantined", {{"worker", worker}, {"job", after.id}},
+        "its children died on several different jobs in a row");
+  }
+}
+
+void Scheduler::AnnounceEnd(const JobRecord& after) {
+  if (after.job.state() == QuantJob::QUEUED && after.run_after <= store_.Now()) {
+    waiting_.JobArrived(after.id, NeedsOf(after.job));
+  }
+  if (admission_.tenants()->Of(after.tenant).max_running > 0) waiting_.LookAgain();
 }
 
 // What the attempt staged, or with a job that has ended what all of them did.
@@ -249,10 +242,6 @@ void Scheduler::CountEnd(const JobRecord& record, const char* attempt_result, co
   metrics_.Increment(Metric::kJobAttempts, {attempt_result});
   const bool cancelled = record.job.state() == QuantJob::CANCELLED;
   if (IsTerminal(record.job.state())) CountFinishedJob(metrics_, record.job, cancelled ? nullptr : report);
-}
-
-void Scheduler::WakeWorkers() {
-  work_.Notify();
 }
 
 }  // namespace quantd

@@ -1,7 +1,8 @@
 // Who runs what: every change of a job after its validation goes through here.
 //
 // A job is leased to (worker, incarnation) with a fence that grows with every claim. Synchronize renews leases, the
-// sweeper takes back those that were not renewed. All clocks are the server's own.
+// sweeper takes back those that were not renewed. Leases and deadlines are judged by the store's clock, which is the
+// same for every server on it. docs/scheduling.md says in which order jobs start.
 #ifndef QUANTD_SERVER_SCHEDULER_SCHEDULER_H_
 #define QUANTD_SERVER_SCHEDULER_SCHEDULER_H_
 
@@ -18,9 +19,14 @@
 #include "core/base/held_names.h"
 #include "quantd/v1/worker_service.pb.h"
 #include "server/artifacts/artifact_store.h"
+#include "server/config/tenants.h"
 #include "server/metrics/service_metrics.h"
+#include "server/scheduler/admission.h"
 #include "server/scheduler/checkpoints.h"
 #include "server/scheduler/notifier.h"
+#include "server/scheduler/room_keeper.h"
+#include "server/scheduler/transitions.h"
+#include "server/scheduler/waiting_workers.h"
 #include "server/scheduler/worker_registry.h"
 #include "server/store/job_store.h"
 
@@ -28,8 +34,13 @@ namespace quantd {
 
 struct SchedulerOptions {
   absl::Duration lease = absl::Seconds(15);
-  int64_t max_queued_jobs = 100'000;  // 0: no limit
+  int64_t max_queued_jobs = 100'000;                       // 0: no limit
   absl::Duration retain_artifacts = absl::ZeroDuration();  // from publication to expire_time; 0: for ever
+  // Waiting so long is worth one step of priority.
+  absl::Duration ageing = absl::Minutes(10);
+  RequeuePolicy retry = {};
+  // Of a worker whose children die on job after job; doubled each time.
+  absl::Duration quarantine = absl::Seconds(30);
 };
 
 struct SchedulerServices {
@@ -44,11 +55,15 @@ class Scheduler {
  public:
   Scheduler(SchedulerOptions options, SchedulerServices services);
 
-  // Durable when it returns; waiting workers are woken. UNAVAILABLE DRAINING after Drain(); else as JobStore::Submit.
-  absl::StatusOr<SubmitResult> Submit(const NewJob& job);
+  // Whether the tenant may submit now: see Admission::Check. Before checks of the job that cost; takes one submission
+  // off the tenant's rate.
+  absl::Status Admit(absl::string_view tenant) { return admission_.Check(tenant); }
+  // Durable when it returns; a waiting worker is woken. UNAVAILABLE DRAINING after Drain(); else as JobStore::Submit,
+  // with the limits of the job's tenant.
+  absl::StatusOr<SubmitResult> Submit(NewJob job);
 
   // The job after the cancel: CANCELLED, CANCELLING, or as it was when terminal. Waits while its result is published.
-  absl::StatusOr<JobRecord> Cancel(absl::string_view id);
+  absl::StatusOr<JobRecord> Cancel(absl::string_view id, const std::string& actor = "");
 
   // One call of a worker. Waits at most request.poll_ms for something to tell it, a third of the lease while jobs run;
   // gives up early when `is_cancelled` says that the caller has gone.
@@ -59,8 +74,10 @@ class Scheduler {
   // OK while the job is leased with this fence; ABORTED STALE_LEASE otherwise.
   absl::Status CheckLease(absl::string_view id, int64_t fence);
 
-  // Takes back leases that have expired. Called regularly.
+  // Takes back leases that have expired and fails jobs whose deadline has passed. Called regularly.
   absl::Status Sweep();
+  // When that was last done without an error; at first the time of construction.
+  absl::Time last_sweep() const { return absl::FromUnixMicros(last_sweep_us_); }
 
   // After a restart: each live lease gets a full period, since renewals could not reach a server that was away.
   absl::Status ExtendLeases();
@@ -76,8 +93,14 @@ class Scheduler {
   void EndWatches();
   bool watches_ended() const { return watches_ended_; }
 
+  // Another server on the same store has changed jobs.
+  void JobsChangedElsewhere();
+
   // Remarks on a queued job that no connected worker could run.
   std::vector<std::string> Conditions(const v1::QuantJob& job) const;
+
+  // Weights and limits, from now on.
+  void SetTenants(TenantTable tenants) { admission_.SetTenants(std::move(tenants)); }
 
   // Of running jobs; the worker's own calls.
   Checkpoints& checkpoints() { return checkpoints_; }
@@ -90,17 +113,26 @@ class Scheduler {
   static constexpr char kEndInProgress[] = "END_IN_PROGRESS";
 
   absl::StatusOr<JobRecord> Update(DurableStep step, absl::string_view id, const JobMutator& mutate);
-  absl::Status LoseAttempts(const std::vector<JobRecord>& records, const std::string& cause);
+  // The number of attempts that were lost; those that others ended or renewed meanwhile do not count.
+  absl::StatusOr<int> LoseAttempts(const std::vector<JobRecord>& records, const std::string& cause);
   absl::Status LoseOne(const JobRecord& record, const std::string& cause);
+  absl::Status SweepLeases(absl::Time now);
+  absl::Status SweepDeadlines(absl::Time now);
+  // Wakes the waiting workers, one after the other, when jobs are queued.
+  absl::Status LookForWaitingJobs();
+  absl::Status FailOne(const JobRecord& record, absl::Time now);
   // A worker's result: published and recorded, or refused. UNAVAILABLE kEndInProgress: say it again.
   absl::Status Finish(const v1::FinishedJob& finished);
   absl::Status FinishSuccessfully(const v1::FinishedJob& finished);
   absl::Status RecordEnd(const v1::FinishedJob& finished);
   // Of an artifact that was just published.
   void SetExpiry(v1::QuantJob& job) const;
+  // What the end of a child says about its worker.
+  void JudgeWorker(const JobRecord& after, v1::FinishedJob::Outcome outcome);
   absl::Status DropStaged(const JobRecord& after, int64_t fence);
   void CountEnd(const JobRecord& record, const char* attempt_result, const v1::QuantReport* report);
-  void WakeWorkers();
+  // A lease has ended: the job may be claimable again, and another of its tenant now too.
+  void AnnounceEnd(const JobRecord& after);
 
   const SchedulerOptions options_;
   JobStore& store_;
@@ -108,14 +140,17 @@ class Scheduler {
   Clock& clock_;
   ServiceMetrics& metrics_;
   Checkpoints checkpoints_;
+  Admission admission_;
   WorkerRegistry workers_;
+  WaitingWorkers waiting_;
+  RoomKeeper rooms_;
   // From the first file that is published to the row that says so, nobody else may end the job: its published files
   // would belong to nobody.
   HeldNames ending_;
   Notifier changes_;
-  Notifier work_;  // something for workers: a queued job, a cancel, a drain
   std::atomic<bool> draining_{false};
   std::atomic<bool> watches_ended_{false};
+  std::atomic<int64_t> last_sweep_us_;
 };
 
 }  // namespace quantd

@@ -1,5 +1,6 @@
 // Scheduler::Synchronize: what a worker has to hear, from what it says and what the store holds.
 #include <algorithm>
+#include <optional>
 #include <set>
 #include <utility>
 
@@ -7,7 +8,9 @@
 #include "absl/strings/str_format.h"
 #include "core/base/logging.h"
 #include "core/base/status.h"
+#include "server/scheduler/job_picker.h"
 #include "server/scheduler/scheduler.h"
+#include "server/scheduler/synchronize_request.h"
 #include "server/scheduler/transitions.h"
 #include "server/store/job_rows.h"
 
@@ -18,36 +21,10 @@ using v1::QuantJob;
 using v1::SynchronizeRequest;
 using v1::SynchronizeResponse;
 
-constexpr int kMaxSlots = 1024;
-constexpr size_t kMaxIdBytes = 128;
-constexpr size_t kMaxDeviceBytes = 64;
 constexpr absl::Duration kLongestPoll = absl::Seconds(60);
 constexpr absl::Duration kIdleCallInterval = absl::Seconds(20);
-// How often a waiting call looks whether its caller is still there.
-constexpr absl::Duration kCancelCheck = absl::Milliseconds(250);
-
-absl::Status CheckRequest(const SynchronizeRequest& request) {
-  const auto bad = [](absl::string_view field, absl::string_view why) {
-    return WithField(InvalidInput("SYNCHRONIZE_INVALID", absl::StrCat(field, " ", why)), field);
-  };
-  if (request.worker_id().empty() || request.worker_id().size() > kMaxIdBytes) {
-    return bad("worker_id", "must have 1 to 128 bytes");
-  }
-  if (request.incarnation().empty() || request.incarnation().size() > kMaxIdBytes) {
-    return bad("incarnation", "must have 1 to 128 bytes");
-  }
-  if (request.slots() < 0 || request.slots() > kMaxSlots) return bad("slots", "must be 0 to 1024");
-  const auto& devices = request.capabilities().devices();
-  const auto is_long = [](const std::string& device) { return device.size() > kMaxDeviceBytes; };
-  if (devices.size() > 16 || std::any_of(devices.begin(), devices.end(), is_long)) {
-    return bad("capabilities.devices", "must be at most 16, each of at most 64 bytes");
-  }
-  if (request.running_size() > kMaxSlots || request.finished_size() > kMaxSlots) {
-    return bad("running", "and finished must be at most 1024 each");
-  }
-  if (request.poll_ms() < 0) return bad("poll_ms", "must not be negative");
-  return absl::OkStatus();
-}
+// How often a waiting call looks whether its caller is still there, and whether its quarantine is over.
+constexpr absl::Duration kLookUp = absl::Seconds(1);
 
 void AddFence(const std::string& job, int64_t fence, google::protobuf::RepeatedPtrField<v1::JobFence>* list) {
   v1::JobFence* entry = list->Add();
@@ -60,7 +37,17 @@ void AddFence(const std::string& job, int64_t fence, google::protobuf::RepeatedP
 class Scheduler::Call {
  public:
   Call(Scheduler& scheduler, const SynchronizeRequest& request)
-      : scheduler_(scheduler), request_(request), lease_(scheduler.options_.lease) {
+      : scheduler_(scheduler),
+        request_(request),
+        lease_(scheduler.options_.lease),
+        picker_({.store = scheduler.store_,
+                 .admission = scheduler.admission_,
+                 .workers = scheduler.workers_,
+                 .rooms = scheduler.rooms_,
+                 .draining = scheduler.draining_,
+                 .lease = scheduler.options_.lease,
+                 .large_job_patience = scheduler.options_.ageing},
+                request) {
     for (const v1::RunningJob& running : request.running()) reported_.emplace(running.job(), running.fence());
     for (const v1::FinishedJob& finished : request.finished()) reported_.emplace(finished.job(), finished.fence());
   }
@@ -99,7 +86,7 @@ class Scheduler::Call {
   absl::Status RenewRunning() {
     for (const v1::RunningJob& running : request_.running()) {
       const auto renew = [&](JobRecord& record) {
-        return RenewLease(record, running, scheduler_.clock_.Now(), lease_);
+        return RenewLease(record, running, scheduler_.store_.Now(), lease_);
       };
       const absl::Status status = scheduler_.Update(DurableStep::kRenew, running.job(), renew).status();
       if (IsStale(status)) {
@@ -112,40 +99,42 @@ class Scheduler::Call {
     return absl::OkStatus();
   }
 
-  // Cancellations, assignments whose reply was lost, new assignments. May be called again after a wait.
-  absl::Status FillOrders() {
+  // Cancellations, assignments whose reply was lost, new assignments. May be called again after a wait. The ids of the
+  // jobs that were claimed.
+  absl::StatusOr<std::vector<std::string>> FillOrders() {
     ASSIGN_OR_RETURN(const std::vector<JobRecord> leased, scheduler_.store_.Leased(request_.worker_id()));
-    int64_t held = 0;
+    picker_.HoldNothing();
     for (const JobRecord& record : leased) {
       if (record.incarnation != request_.incarnation()) continue;
-      ++held;
+      picker_.Hold(record.job);
       if (record.job.state() == QuantJob::CANCELLING) {
         AddFence(record.id, record.fence, response_.mutable_cancel());
       } else if (reported_.count({record.id, record.fence}) == 0) {
         RETURN_IF_ERROR(RepeatAssignment(record));
       }
     }
-    const bool takes_work = !request_.draining() && !scheduler_.draining_;
-    while (takes_work && held < request_.slots()) {
-      ASSIGN_OR_RETURN(const bool claimed, ClaimOne());
-      if (!claimed) break;
-      ++held;
+    std::vector<std::string> claimed;
+    while (true) {
+      ASSIGN_OR_RETURN(const std::optional<JobRecord> record, picker_.Take());
+      if (!record.has_value()) break;
+      Announce(*record);
+      AddAssignment(*record);
+      claimed.push_back(record->id);
     }
-    return absl::OkStatus();
+    return claimed;
   }
 
   absl::Status WaitForOrders(const std::function<bool()>& is_cancelled) {
     const absl::Time deadline = RealClock().Now() + Patience();
-    uint64_t seen = scheduler_.work_.generation();
-    RETURN_IF_ERROR(FillOrders());
-    while (!HasNews() && !is_cancelled() && scheduler_.workers_.IsNewest(request_.worker_id(), number_)) {
+    WaitingWorkers::Place place(scheduler_.waiting_, request_.worker_id(), picker_.Offer());
+    RETURN_IF_ERROR(Scan(place));
+    // A later call of this worker must find no job taken behind its back.
+    while (!HasNews() && IsNewest() && !scheduler_.draining_) {
       const absl::Duration left = deadline - RealClock().Now();
-      if (left <= absl::ZeroDuration() || scheduler_.draining_) break;
-      const uint64_t now = scheduler_.work_.WaitBeyond(seen, std::min(left, kCancelCheck));
-      if (now == seen) continue;
-      seen = now;
-      // A later call of this worker must find no job taken behind its back.
-      if (!is_cancelled() && scheduler_.workers_.IsNewest(request_.worker_id(), number_)) RETURN_IF_ERROR(FillOrders());
+      if (left <= absl::ZeroDuration()) break;
+      const bool woken = place.Wait(std::min(left, kLookUp));
+      if (is_cancelled() || !IsNewest()) break;
+      if (woken || slots_ != picker_.UsableSlots()) RETURN_IF_ERROR(Scan(place));
     }
     return absl::OkStatus();
   }
@@ -178,7 +167,7 @@ class Scheduler::Call {
     leased.erase(std::remove_if(leased.begin(), leased.end(),
                                 [&](const JobRecord& record) { return record.incarnation == request_.incarnation(); }),
                  leased.end());
-    return scheduler_.LoseAttempts(leased, "was restarted");
+    return scheduler_.LoseAttempts(leased, "was restarted").status();
   }
 
   // The result was recorded by an earlier call whose reply was lost: say so again. Else the lease is somebody else's.
@@ -195,7 +184,7 @@ class Scheduler::Call {
     v1::RunningJob as_running;
     as_running.set_fence(finished.fence());
     const auto renew = [&](JobRecord& record) {
-      return RenewLease(record, as_running, scheduler_.clock_.Now(), lease_);
+      return RenewLease(record, as_running, scheduler_.store_.Now(), lease_);
     };
     (void)scheduler_.Update(DurableStep::kRenew, finished.job(), renew);
   }
@@ -204,7 +193,7 @@ class Scheduler::Call {
     v1::RunningJob as_running;
     as_running.set_fence(record.fence);
     const auto renew = [&](JobRecord& current) {
-      return RenewLease(current, as_running, scheduler_.clock_.Now(), lease_);
+      return RenewLease(current, as_running, scheduler_.store_.Now(), lease_);
     };
     const auto renewed = scheduler_.Update(DurableStep::kRenew, record.id, renew);
     if (IsStale(renewed.status())) return absl::OkStatus();
@@ -213,26 +202,28 @@ class Scheduler::Call {
     return absl::OkStatus();
   }
 
-  absl::StatusOr<bool> ClaimOne() {
-    const auto& devices = request_.capabilities().devices();
-    const LeaseHolder holder = {.worker = request_.worker_id(), .incarnation = request_.incarnation()};
-    const auto start = [&](JobRecord& record) { return StartAttempt(record, holder, scheduler_.clock_.Now(), lease_); };
-    ASSIGN_OR_RETURN(
-        const auto claimed,
-        scheduler_.store_.Claim({.devices = {devices.begin(), devices.end()}, .now = scheduler_.clock_.Now()}, start));
-    if (!claimed.has_value()) return false;
+  bool IsNewest() const { return scheduler_.workers_.IsNewest(request_.worker_id(), number_); }
+
+  absl::Status Scan(WaitingWorkers::Place& place) {
+    place.BeginScan();
+    slots_ = picker_.UsableSlots();
+    ASSIGN_OR_RETURN(const std::vector<std::string> claimed, FillOrders());
+    place.EndScan(claimed, picker_.Offer());
+    return absl::OkStatus();
+  }
+
+  void Announce(const JobRecord& claimed) {
     scheduler_.changes_.Notify();
-    if (claimed->fence == 1) {
-      const absl::Duration waited = scheduler_.clock_.Now() - FromTimestamp(claimed->job.create_time());
+    scheduler_.store_.NotifyOthers();
+    if (claimed.fence == 1) {
+      const absl::Duration waited = scheduler_.store_.Now() - FromTimestamp(claimed.job.create_time());
       scheduler_.metrics_.Observe(Metric::kJobQueueSeconds, absl::ToDoubleSeconds(waited),
-                                  {DeviceOf(claimed->job.spec())});
+                                  {DeviceOf(claimed.job.spec())});
     }
     Log(Severity::kInfo, "job_assigned",
-        {{"job", claimed->id}, {"worker", holder.worker}, {"fence", absl::StrCat(claimed->fence)}});
+        {{"job", claimed.id}, {"worker", request_.worker_id()}, {"fence", absl::StrCat(claimed.fence)}});
     // The worker has given this call up and waits in a later one, which did not see the job yet: let it look again.
-    if (!scheduler_.workers_.IsNewest(request_.worker_id(), number_)) scheduler_.WakeWorkers();
-    AddAssignment(*claimed);
-    return true;
+    if (!IsNewest()) scheduler_.waiting_.WakeWorker(request_.worker_id());
   }
 
   void AddAssignment(const JobRecord& record) {
@@ -251,6 +242,8 @@ class Scheduler::Call {
   const SynchronizeRequest& request_;
   const absl::Duration lease_;
   std::set<std::pair<std::string, int64_t>> reported_;  // running or finished by the worker's own account
+  JobPicker picker_;
+  int slots_ = 0;  // usable ones, when last looked at
   bool entered_ = false;
   int64_t number_ = 0;
   SynchronizeResponse response_;
@@ -258,7 +251,7 @@ class Scheduler::Call {
 
 absl::StatusOr<SynchronizeResponse> Scheduler::Synchronize(const SynchronizeRequest& request,
                                                            const std::function<bool()>& is_cancelled) {
-  RETURN_IF_ERROR(CheckRequest(request));
+  RETURN_IF_ERROR(CheckSynchronizeRequest(request));
   Call call(*this, request);
   RETURN_IF_ERROR(call.Enter());
   // First the leases: publishing a large artifact takes its time.

@@ -8,15 +8,12 @@
 
 #include "absl/strings/str_cat.h"
 #include "core/base/status.h"
+#include "server/scheduler/fair_order.h"
 #include "server/store/job_rows.h"
 #include "server/store/tallies.h"
 
 namespace quantd {
 namespace {
-
-// Virtual time is counted in millionths of a turn, so that it is exact.
-constexpr double kTurn = 1'000'000;
-constexpr double kSmallestWeight = 0.001;
 
 struct VirtualTimes {
   std::map<std::string, int64_t> by_tenant;
@@ -70,7 +67,7 @@ absl::StatusOr<std::vector<Turn>> ReadTurns(SqlConnection& connection, const Cla
     if (turn.devices.empty()) continue;
     if (turn.policy.max_running > 0 && queue.running >= turn.policy.max_running) continue;
     const auto own = times.by_tenant.find(tenant);
-    if (own != times.by_tenant.end()) turn.virtual_time = std::max(turn.virtual_time, own->second);
+    if (own != times.by_tenant.end()) turn.virtual_time = TurnStart(own->second, times.clock);
     turns.push_back(std::move(turn));
   }
   std::stable_sort(turns.begin(), turns.end(),
@@ -107,7 +104,7 @@ absl::StatusOr<std::optional<Candidate>> FirstOf(SqlConnection& connection, cons
 }
 
 absl::Status Charge(SqlConnection& connection, const Turn& turn) {
-  const auto cost = static_cast<int64_t>(kTurn / std::max(turn.policy.weight, kSmallestWeight));
+  const int64_t cost = TurnCost(turn.policy.weight);
   const auto charge = connection.Prepare(
       "INSERT INTO tenants (tenant, virtual_time, served_at) VALUES (?1, ?4, ?2) ON CONFLICT (tenant) DO UPDATE "
       "SET served_at = CASE WHEN tenants.virtual_time < ?2 THEN ?2 ELSE tenants.virtual_time END, "

@@ -2,6 +2,7 @@
 
 #include "absl/strings/str_format.h"
 #include "core/base/status.h"
+#include "server/scheduler/fair_order.h"
 #include "server/store/audit_log.h"
 #include "server/store/event_log.h"
 #include "server/store/job_rows.h"
@@ -25,10 +26,6 @@ JobRecord NewRecord(const NewJob& job) {
   SetTimestamp(job.create_time, record.job.mutable_create_time());
   record.queue_deadline = QueueDeadline(record.job);
   return record;
-}
-
-int64_t RankMicros(const NewJob& job) {
-  return absl::ToUnixMicros(job.create_time - job.spec.priority() * job.ageing);
 }
 
 // Whether a watcher that reconnects must be able to see this change again.
@@ -71,7 +68,7 @@ absl::StatusOr<JobRecord> InsertJob(SqlConnection& connection, const NewJob& job
   JobRecord record = NewRecord(job);
   ASSIGN_OR_RETURN(const int64_t revision, NextRevision(connection));
   record.job.set_revision(revision);
-  RETURN_IF_ERROR(InsertJobRow(connection, record, RankMicros(job)));
+  RETURN_IF_ERROR(InsertJobRow(connection, record, RankMicros(job.create_time, job.spec.priority(), job.ageing)));
   RETURN_IF_ERROR(InsertRequest(connection, job, record.sequence));
   RETURN_IF_ERROR(InsertEvent(connection, record, now));
   const AuditNote note = {job.actor, "submit", ""};

@@ -31,7 +31,7 @@ class LeaseTest : public SchedulerTest {
     clock_.Advance(kLease);
     ASSERT_OK(scheduler_->Sweep());
   }
-  void PassRequeueDelay() { clock_.Advance(RequeueDelay(kMaxAttempts)); }
+  void PassRequeueDelay() { clock_.Advance(kLongestPause); }
   bool IsStaged(const std::string& id, int64_t fence) {
     return RealFileSystem().Exists(absl::StrCat(directory_, "/staging/", id, "/", fence));
   }
@@ -67,17 +67,21 @@ TEST_F(LeaseTest, ExpiredJobGoesToAnotherWorkerWithAHigherFence) {
   EXPECT_EQ(Job("a").attempt(), 2);
 }
 
-TEST_F(LeaseTest, RequeuedJobWaitsBeforeItsNextAttempt) {
+// The lease was pause enough the first time; after that there is a real one.
+TEST_F(LeaseTest, JobOfALostWorkerGoesOnAtOnceAndWithAPauseTheNextTime) {
   Start("a", "w");
   LetExpire();
-  EXPECT_THAT(Assigned(Request("other")), IsEmpty());
-  clock_.Advance(RequeueDelay(1));
   EXPECT_THAT(Assigned(Request("other")), ElementsAre("a:2"));
+  EXPECT_EQ(Job("a").last_failure().reason(), "WORKER_LOST");
+  LetExpire();
+  EXPECT_THAT(Assigned(Request("third")), IsEmpty());
+  clock_.Advance(RequeuePolicy().first_pause * 6 / 5);
+  EXPECT_THAT(Assigned(Request("third")), ElementsAre("a:3"));
 }
 
 TEST_F(LeaseTest, FenceGrowsThroughRestarts) {
   Start("a", "w");
-  for (int64_t fence = 2; fence <= kMaxAttempts; ++fence) {
+  for (int64_t fence = 2; fence <= kDefaultMaxAttempts; ++fence) {
     LetExpire();
     PassRequeueDelay();
     Restart();
@@ -130,7 +134,7 @@ TEST_F(LeaseTest, UnknownJobIsStale) {
 
 TEST_F(LeaseTest, JobThatLosesEveryWorkerFails) {
   Submit("a");
-  for (int attempt = 1; attempt <= kMaxAttempts; ++attempt) {
+  for (int attempt = 1; attempt <= kDefaultMaxAttempts; ++attempt) {
     PassRequeueDelay();
     ASSERT_THAT(Assigned(Request("w")), ElementsAre(absl::StrCat("a:", attempt)));
     LetExpire();
@@ -145,7 +149,7 @@ TEST_F(LeaseTest, JobThatLosesEveryWorkerFails) {
 
 TEST_F(LeaseTest, ReturnedJobIsNotChargedAndStartsAtOnce) {
   Start("a", "w");
-  for (int64_t fence = 1; fence <= 2 * kMaxAttempts; ++fence) {
+  for (int64_t fence = 1; fence <= 2 * kDefaultMaxAttempts; ++fence) {
     ASSERT_THAT(Fences(Finish("w", Finished("a", fence, FinishedJob::OUTCOME_RETURNED)).acknowledged()),
                 ElementsAre(absl::StrCat("a:", fence)));
     EXPECT_EQ(Job("a").state(), QuantJob::QUEUED);

@@ -53,6 +53,7 @@ TEST_F(SchedulerTest, JobClaimedByACallThatWasGivenUpReachesTheNextCallAtOnce) {
   // waits, and a job is queued.
   clock.hook = [&] {
     second = std::thread([&] { of_second = call(); });
+    while (scheduler_->workers().IsNewest("w", 1)) std::this_thread::yield();
     settle();
     NewJob job;
     job.id = "a";
@@ -67,7 +68,8 @@ TEST_F(SchedulerTest, JobClaimedByACallThatWasGivenUpReachesTheNextCallAtOnce) {
   settle();
   clock.armed = true;
   const auto begin = std::chrono::steady_clock::now();
-  Submit("for-another-worker", "cuda");  // wakes the first call
+  Submit("for-another-worker", "cuda");
+  scheduler_->JobsChangedElsewhere();  // wakes the first call
   first.join();
   ASSERT_TRUE(second.joinable());
   second.join();

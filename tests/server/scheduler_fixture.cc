@@ -33,13 +33,18 @@ void SchedulerTest::Restart() {
                                            SchedulerServices{*store_, *artifacts_, clock_, metrics_});
 }
 
-void SchedulerTest::Submit(const std::string& id, const std::string& device) {
+NewJob SchedulerTest::NewJobOf(const std::string& id) {
   NewJob job;
   job.id = id;
   job.spec.set_model("m");
   job.spec.mutable_recipe()->set_preset("gptq");
-  job.spec.set_device(device);
   job.create_time = clock_.Now();
+  return job;
+}
+
+void SchedulerTest::Submit(const std::string& id, const std::string& device) {
+  NewJob job = NewJobOf(id);
+  job.spec.set_device(device);
   EXPECT_OK(scheduler_->Submit(job));
 }
 

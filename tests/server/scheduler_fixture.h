@@ -29,12 +29,15 @@ struct SmallArtifact {
 class SchedulerTest : public testing::Test {
  protected:
   static constexpr absl::Duration kLease = absl::Seconds(15);
+  // No pause between attempts is longer: 2 min and a fifth, and two leases in which another worker has precedence.
+  static inline const absl::Duration kLongestPause = absl::Seconds(144) + 2 * kLease;
 
   void SetUp() override { Restart(); }
   // As if the server had been killed and started again on the same folder.
   void Restart();
 
   void Submit(const std::string& id, const std::string& device = "");
+  NewJob NewJobOf(const std::string& id);
   v1::QuantJob Job(const std::string& id);
   JobRecord Record(const std::string& id);
 

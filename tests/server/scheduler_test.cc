@@ -84,10 +84,8 @@ TEST_F(SchedulerTest, NewIncarnationOfAWorkerLosesTheJobsOfTheOldOne) {
   ASSERT_THAT(Assigned(Request("w")), ElementsAre("a:1"));
   v1::SynchronizeRequest restarted = Request("w");
   restarted.set_incarnation("second");
-  EXPECT_THAT(Assigned(restarted), IsEmpty()) << "the job waits before its next attempt";
-  EXPECT_EQ(Job("a").state(), QuantJob::QUEUED);
-  clock_.Advance(RequeueDelay(1));
   EXPECT_THAT(Assigned(restarted), ElementsAre("a:2"));
+  EXPECT_EQ(Job("a").attempt(), 2);
   const auto replaced = scheduler_->Synchronize(Request("w"), [] { return false; });
   EXPECT_THAT(replaced, FailsWith("WORKER_REPLACED", "--worker-id"));
 }
@@ -210,6 +208,65 @@ TEST_F(SchedulerTest, JobForADeviceThatNobodyHasSaysSo) {
   with_gpu.set_slots(1);
   EXPECT_THAT(Assigned(with_gpu), ElementsAre("gpu:1"));
   EXPECT_THAT(scheduler_->Conditions(Job("gpu")), IsEmpty()) << "it runs";
+}
+
+TEST_F(SchedulerTest, JobThatNoWorkerCanHoldSaysWhatIsMissing) {
+  NewJob job = NewJobOf("large");
+  job.estimate.set_peak_memory_bytes(100);
+  job.estimate.set_disk_bytes(10);
+  ASSERT_OK(scheduler_->Submit(job));
+  const auto introduce = [&](const std::string& worker, int64_t memory_bytes, int64_t disk_bytes) {
+    v1::SynchronizeRequest request = Request(worker);
+    request.mutable_capabilities()->set_memory_bytes(memory_bytes);
+    request.mutable_capabilities()->set_scratch_bytes(disk_bytes);
+    EXPECT_THAT(Assigned(request), IsEmpty());
+  };
+  introduce("small", 60, 5);
+  introduce("smaller", 50, 5);
+  EXPECT_THAT(scheduler_->Conditions(Job("large")),
+              ElementsAre("the job needs 100 bytes of memory, the largest registered worker has 60"));
+  introduce("much-memory", 100, 5);
+  EXPECT_THAT(scheduler_->Conditions(Job("large")),
+              ElementsAre("the job needs 10 bytes of disk, the largest registered worker has 5"));
+  introduce("much-disk", 60, 10);
+  EXPECT_THAT(scheduler_->Conditions(Job("large")),
+              ElementsAre("the job needs 100 bytes of memory and 10 bytes of disk, no registered worker has both"));
+  v1::SynchronizeRequest fitting = Request("fitting");
+  fitting.mutable_capabilities()->set_memory_bytes(100);
+  fitting.mutable_capabilities()->set_scratch_bytes(10);
+  EXPECT_THAT(Assigned(fitting), ElementsAre("large:1"));
+}
+
+TEST_F(SchedulerTest, JobsShareAWorkerWhileTheyFit) {
+  const auto submit = [&](const std::string& id, int64_t memory_bytes) {
+    NewJob job = NewJobOf(id);
+    job.estimate.set_peak_memory_bytes(memory_bytes);
+    ASSERT_OK(scheduler_->Submit(job));
+  };
+  submit("first", 60);
+  submit("second", 50);
+  submit("third", 40);
+  v1::SynchronizeRequest request = Request("w");
+  request.set_slots(3);
+  request.mutable_capabilities()->set_memory_bytes(100);
+  EXPECT_THAT(Assigned(request), ElementsAre("first:1", "third:1")) << "the second is passed over";
+  v1::RunningJob* running = request.add_running();
+  running->set_job("third");
+  running->set_fence(1);
+  *request.add_finished() = Finished("first", 1, FinishedJob::OUTCOME_FAILED);
+  EXPECT_THAT(Assigned(request), ElementsAre("second:1"));
+}
+
+TEST_F(SchedulerTest, AssignmentCarriesWhatTheAttemptNeeds) {
+  NewJob job = NewJobOf("a");
+  job.spec.set_run_timeout_ms(5000);
+  job.estimate.set_disk_bytes(77);
+  ASSERT_OK(scheduler_->Submit(job));
+  const v1::SynchronizeResponse answer = Answer(Request("w"));
+  ASSERT_EQ(answer.assignments_size(), 1);
+  EXPECT_EQ(answer.assignments(0).run_timeout_ms(), 5000);
+  EXPECT_EQ(answer.assignments(0).estimate().disk_bytes(), 77);
+  EXPECT_EQ(Job("a").estimate().disk_bytes(), 77);
 }
 
 }  // namespace

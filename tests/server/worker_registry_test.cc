@@ -19,7 +19,7 @@ v1::SynchronizeRequest Request(const std::string& worker) {
 TEST(WorkerRegistry, RemembersABoundedNumberAndThoseHeardOfLast) {
   constexpr int kMany = 5000;
   FakeClock clock;
-  WorkerRegistry registry(clock, absl::Hours(1));
+  WorkerRegistry registry(clock, {.connected_for = absl::Hours(1)});
   ASSERT_OK(registry.Enter(Request("inside")));  // its call is never answered
   for (int i = 0; i < kMany; ++i) {
     clock.Advance(absl::Milliseconds(1));
