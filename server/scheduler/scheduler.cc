@@ -211,7 +211,7 @@ absl::Status Scheduler::RecordEnd(const FinishedJob& finished) {
 
 void Scheduler::SetExpiry(QuantJob& job) const {
   if (!job.has_artifact() || options_.retain_artifacts <= absl::ZeroDuration()) return;
-  SetTimestamp(clock_.Now() + options_.retain_artifacts, job.mutable_artifact()->mutable_expire_time());
+  SetTimestamp(store_.Now() + options_.retain_artifacts, job.mutable_artifact()->mutable_expire_time());
 }
 
 void Scheduler::JudgeWorker(const JobRecord& after, FinishedJob::Outcome outcome) {
