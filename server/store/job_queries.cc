@@ -7,11 +7,17 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
+#include "absl/types/span.h"
 #include "core/base/status.h"
 #include "server/store/job_rows.h"
 
 namespace quantd {
 namespace {
+
+using v1::QuantJob;
+
+constexpr JobState kStates[] = {QuantJob::QUEUED,   QuantJob::RUNNING, QuantJob::CANCELLING, QuantJob::SUCCEEDED,
+                                QuantJob::REJECTED, QuantJob::FAILED,  QuantJob::CANCELLED};
 
 absl::StatusOr<JobRecord> ReadJobWith(SqlConnection& connection, absl::string_view id, const std::string& sql) {
   const auto query = connection.Prepare(sql);
@@ -22,39 +28,47 @@ absl::StatusOr<JobRecord> ReadJobWith(SqlConnection& connection, absl::string_vi
                      absl::StrFormat("there is no job '%s'; list the jobs to see their names", id));
 }
 
-// A page of jobs. Each index begins with one column, so a list with several values of it is one query a value: each
-// gives its newest `limit` jobs, and the page is the newest of all those.
+// A page of jobs. Each index ends with the sequence after columns that must be equal, so a list with several values of
+// one is a query for each: it gives its newest `limit` jobs, and the page is the newest of all those.
 class ListReader {
  public:
   ListReader(SqlConnection& connection, const JobQuery& query) : connection_(connection), query_(query) {}
 
   absl::StatusOr<std::vector<JobRecord>> Read() {
-    if (!query_.models.empty()) return ReadByText("model", query_.models);
-    if (!query_.presets.empty()) return ReadByText("preset", query_.presets);
-    if (!query_.states.empty()) return ReadByState();
-    RETURN_IF_ERROR(Add("", nullptr));
-    return Newest();
-  }
-
- private:
-  absl::StatusOr<std::vector<JobRecord>> ReadByText(absl::string_view column, const std::vector<std::string>& values) {
-    for (const std::string& value : values) RETURN_IF_ERROR(Add(absl::StrCat(" AND ", column, " = ?4"), &value));
-    return Newest();
-  }
-
-  absl::StatusOr<std::vector<JobRecord>> ReadByState() {
-    for (const JobState state : query_.states) {
-      RETURN_IF_ERROR(Add(absl::StrCat(" AND state = ", static_cast<int>(state)), nullptr));
+    if (!query_.models.empty()) {
+      RETURN_IF_ERROR(AddByText("model", query_.models));
+    } else if (!query_.presets.empty()) {
+      RETURN_IF_ERROR(AddByText("preset", query_.presets));
+    } else if (!query_.states.empty()) {
+      RETURN_IF_ERROR(AddByState("", nullptr));
+    } else {
+      RETURN_IF_ERROR(Add("", nullptr));
     }
     return Newest();
   }
 
+ private:
+  absl::Status AddByText(absl::string_view column, const std::vector<std::string>& values) {
+    for (const std::string& value : values) RETURN_IF_ERROR(AddByState(absl::StrCat(" AND ", column, " = ?4"), &value));
+    return absl::OkStatus();
+  }
+
+  // One query for each state asked for, or for each there is.
+  absl::Status AddByState(const std::string& term, const std::string* value) {
+    const absl::Span<const JobState> states =
+        query_.states.empty() ? absl::MakeConstSpan(kStates) : absl::MakeConstSpan(query_.states);
+    for (const JobState state : states) {
+      RETURN_IF_ERROR(Add(absl::StrCat(term, " AND state = ", static_cast<int>(state)), value));
+    }
+    return absl::OkStatus();
+  }
+
+  // `driving_term` may use parameter 4, which is then `value`.
   absl::Status Add(absl::string_view driving_term, const std::string* value) {
     texts_.clear();
     if (value != nullptr) texts_.push_back(*value);
     std::string where = absl::StrCat("WHERE tenant = ?1 AND sequence < ?2", driving_term);
     if (!query_.show_deleted) absl::StrAppend(&where, " AND delete_us IS NULL");
-    RestrictState(where);
     Restrict("preset", query_.presets, where);
     Restrict("model", query_.models, where);
     const auto statement = connection_.PrepareOnce(SelectJobs(absl::StrCat(where, " ORDER BY sequence DESC LIMIT ?3")));
@@ -64,13 +78,6 @@ class ListReader {
     ASSIGN_OR_RETURN(std::vector<JobRecord> jobs, ReadAllJobs(*statement));
     jobs_.insert(jobs_.end(), std::make_move_iterator(jobs.begin()), std::make_move_iterator(jobs.end()));
     return absl::OkStatus();
-  }
-
-  void RestrictState(std::string& where) const {
-    if (query_.states.empty()) return;
-    const auto number = [](std::string* out, JobState state) { absl::StrAppend(out, static_cast<int>(state)); };
-    // The sign keeps SQLite from driving the query by this term.
-    absl::StrAppend(&where, " AND +state IN (", absl::StrJoin(query_.states, ", ", number), ")");
   }
 
   void Restrict(absl::string_view column, const std::vector<std::string>& values, std::string& where) {

@@ -60,8 +60,8 @@ CREATE TABLE jobs (
 ) $STRICT;
 CREATE INDEX jobs_by_tenant ON jobs (tenant, sequence);
 CREATE INDEX jobs_by_state ON jobs (state, tenant, sequence);
-CREATE INDEX jobs_by_preset ON jobs (tenant, preset, sequence);
-CREATE INDEX jobs_by_model ON jobs (tenant, model, sequence);
+CREATE INDEX jobs_by_preset ON jobs (tenant, preset, state, sequence);
+CREATE INDEX jobs_by_model ON jobs (tenant, model, state, sequence, preset);
 CREATE INDEX jobs_to_claim ON jobs (tenant, device, rank_us, sequence, state, memory_bytes, disk_bytes, run_after_us,
                                    lost_on) WHERE state = 1;
 CREATE INDEX jobs_by_lease ON jobs (lease_deadline_us) WHERE lease_deadline_us IS NOT NULL;

@@ -3,8 +3,8 @@
 #include <gtest/gtest.h>
 
 #include <cstdlib>
-#include <iostream>
 #include <functional>
+#include <iostream>
 #include <set>
 
 #include "absl/strings/match.h"
@@ -161,8 +161,8 @@ std::string QueryPlanTest::PlanOf(SqliteConnection& connection, const std::strin
   return plan;
 }
 
-// Whether the plan reads a table whose size follows the number of jobs from one end to the other. Tallies and tenants do
-// not; and the oldest events and requests are read up to a limit.
+// Whether the plan reads a table whose size follows the number of jobs from one end to the other. Tallies and tenants
+// do not; and the oldest events and requests are read up to a limit.
 bool ScansAll(const std::string& plan, const std::string& sql) {
   for (const char* table : {"jobs", "events", "requests", "reports", "artifact_files", "audit"}) {
     if (!absl::StrContains(plan, absl::StrCat("SCAN ", table))) continue;
@@ -220,6 +220,10 @@ TEST_F(QueryPlanTest, ManyFinishedJobsCostNothing) {
   within("get", 10, [&] { EXPECT_OK(store_->Get("done-7")); });
   within("list", 50, [&] { EXPECT_OK(store_->List({})); });
   within("list of a state", 50, [&] { EXPECT_OK(store_->List({.states = {QuantJob::CANCELLED, QuantJob::FAILED}})); });
+  // Each of these finds nothing, and must not look at every job to find that out.
+  within("state and model", 50, [&] { EXPECT_OK(store_->List({.states = {QuantJob::FAILED}, .models = {"m"}})); });
+  within("state and preset", 50, [&] { EXPECT_OK(store_->List({.states = {QuantJob::QUEUED}, .presets = {"gptq"}})); });
+  within("tenant", 50, [&] { EXPECT_OK(store_->List({.tenant = "other"})); });
   within("page far down", 50, [&] { EXPECT_OK(store_->List({.before_sequence = 1000})); });
   within("counts", 10, [&] { EXPECT_OK(store_->CountByState()); });
   within("claim", 50, [&] { EXPECT_OK(store_->Claim({.devices = {"cpu"}, .now = clock_.Now()}, {})); });
