@@ -10,6 +10,7 @@
 #include "absl/types/span.h"
 #include "core/base/file_system.h"
 #include "core/base/status.h"
+#include "core/objects/s3_location.h"
 #include "server/errors/text_limits.h"
 
 namespace quantd {
@@ -194,6 +195,7 @@ absl::Status ValidateSpec(const v1::QuantJobSpec& spec) {
 }
 
 absl::Status CheckPaths(const v1::QuantJobSpec& spec, const std::string& model_root, const std::string& data_root) {
+  if (IsS3Uri(spec.model())) return CheckTexts(spec, data_root);  // whether it may come from there, the planner knows
   const auto model = ResolveBelow(model_root, spec.model());
   RETURN_IF_ERROR(Located(model, "spec.model", "MODEL_NOT_FOUND"));
   if (!RealFileSystem().IsDirectory(*model)) {

@@ -49,6 +49,15 @@ struct ServerConfig {
   int64_t retain_events_ms = 604'800'000;
   int64_t undelete_window_ms = 604'800'000;
   int64_t orphan_age_ms = 86'400'000;
+  std::string artifact_store;  // empty: in data_dir
+  std::string s3_endpoint;     // empty: Amazon's of s3_region
+  std::string s3_region = "us-east-1";
+  bool s3_path_style = false;
+  std::string s3_ca_file;            // empty: the system's
+  std::string s3_credentials_file;   // empty: from the environment
+  std::string model_store_prefixes;  // empty: models come from model_root alone
+  std::string model_cache_dir;       // empty: data_dir/model-cache
+  int64_t model_cache_bytes = int64_t{100} << 30;
   bool reflection = false;
 };
 

@@ -20,6 +20,7 @@
 #include "server/api/worker_service.h"
 #include "server/daemon/change_relay.h"
 #include "server/daemon/grpc_listener.h"
+#include "server/daemon/object_stores.h"
 #include "server/daemon/scrape.h"
 #include "server/daemon/sweeper.h"
 #include "server/daemon/tenants_file.h"
@@ -128,7 +129,9 @@ class RunningDaemon : public Daemon {
                                            .clock = services_.clock,
                                            .on_commit = on_commit}));
     store_->ListenToOthers([relay = relay_] { relay->JobsChanged(); });
-    ASSIGN_OR_RETURN(artifacts_, OpenDirectoryArtifactStore(RealFileSystem(), config_.data_dir));
+    ASSIGN_OR_RETURN(objects_, OpenObjectStore(config_));
+    ASSIGN_OR_RETURN(artifacts_, OpenArtifacts(config_, objects_.get()));
+    ASSIGN_OR_RETURN(models_, OpenModelCache(config_, objects_.get()));
     return absl::OkStatus();
   }
 
@@ -148,7 +151,7 @@ class RunningDaemon : public Daemon {
       Log(Severity::kWarning, "leftovers_kept", {{"reason", ReasonOf(status)}}, status.message());
     }
     planner_ = NewQuantPlanner({.quant_path = quant_path_,
-                                .model_root = config_.model_root,
+                                .models = {config_.model_root, models_.get()},
                                 .data_root = config_.data_root,
                                 .scratch_dir = JoinPath(config_.data_dir, "plans"),
                                 .timeout = absl::Milliseconds(config_.plan_timeout_ms)},
@@ -238,6 +241,8 @@ class RunningDaemon : public Daemon {
                           config_.model_root, "--data-root", config_.data_root, "--scratch-dir",
                           JoinPath(config_.data_dir, "scratch"), "--worker-id", absl::StrCat("local-", i), "--slots",
                           "1", "--threads", absl::StrCat(threads), "--quant", quant_path_});
+      const std::vector<std::string> models = ModelFlags(config_);
+      commands.back().insert(commands.back().end(), models.begin(), models.end());
     }
     if (count > 0) local_workers_ = std::make_unique<LocalWorkers>(std::move(commands));
   }
@@ -263,7 +268,9 @@ class RunningDaemon : public Daemon {
   std::unique_ptr<DataDirectory> directory_;
   std::unique_ptr<ServiceMetrics> metrics_;
   std::unique_ptr<JobStore> store_;
+  std::unique_ptr<S3Client> objects_;  // null without an object store
   std::unique_ptr<ArtifactStore> artifacts_;
+  std::unique_ptr<ModelCache> models_;  // null when models come from model_root alone
   std::unique_ptr<Scheduler> scheduler_;
   std::unique_ptr<Retention> retention_;
   std::unique_ptr<Planner> planner_;

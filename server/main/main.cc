@@ -33,6 +33,8 @@ constexpr int kExitOther = 1;
 constexpr int kExitUsage = 2;
 // docs/operations.md has the same table.
 constexpr ExitCode kExitCodes[] = {
+    {"OBJECT_URI_INVALID", 2},
+    {"OBJECT_ENDPOINT_INVALID", 2},
     {"SETTING_INVALID", 2},
     {"SETTING_UNKNOWN", 2},
     {"ROOT_MISSING", 2},

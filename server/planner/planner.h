@@ -10,6 +10,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "core/objects/model_place.h"
 #include "quantd/v1/quant_service.pb.h"
 #include "server/process/process.h"
 
@@ -17,7 +18,7 @@ namespace quantd {
 
 struct PlannerOptions {
   std::string quant_path;
-  std::string model_root;
+  ModelSource models;
   std::string data_root;
   std::string scratch_dir;                     // for job files; created when absent
   absl::Duration timeout = absl::Seconds(60);  // of one `quant plan`, and before that of the wait for its turn

@@ -93,7 +93,9 @@ class QuantPlanner : public Planner {
       : options_(std::move(options)), runner_(runner), slots_(options_.max_processes) {}
 
   absl::StatusOr<v1::JobEstimate> Plan(const v1::QuantJobSpec& spec, absl::Time deadline) override {
+    ASSIGN_OR_RETURN(const ModelPlace model, Locate(spec, deadline));
     v1::QuantJobSpec asked = spec;
+    asked.set_model(model.name);
     // What no plan depends on.
     asked.clear_labels();
     asked.clear_priority();
@@ -101,14 +103,14 @@ class QuantPlanner : public Planner {
     asked.clear_run_timeout_ms();
     asked.clear_max_attempts();
     const std::string json = SpecJson(asked);
-    const std::string key = CacheKey(asked, json);
+    const std::string key = CacheKey(asked, json, model.root);
     v1::JobEstimate estimate;
     if (cache_.Find(key, &estimate)) return estimate;
     const absl::Duration patience = std::min(deadline - RealClock().Now(), options_.timeout);
     if (!slots_.Take(patience)) return Busy(patience);
     const absl::Cleanup release = [this] { slots_.Release(); };
     const absl::Duration limit = std::min(deadline - RealClock().Now(), options_.timeout);
-    ASSIGN_OR_RETURN(const CommandResult result, RunPlan(json, limit));
+    ASSIGN_OR_RETURN(const CommandResult result, RunPlan(json, model.root, limit));
     if (result.timed_out) return TimedOut(spec, limit);
     RETURN_IF_ERROR(ReadQuantOutput(result, &estimate));
     cache_.Put(key, estimate);
@@ -116,22 +118,33 @@ class QuantPlanner : public Planner {
   }
 
  private:
-  std::string CacheKey(const v1::QuantJobSpec& spec, const std::string& json) const {
+  // Of a model in an object store only the outline is fetched: `quant plan` reads no weights.
+  absl::StatusOr<ModelPlace> Locate(const v1::QuantJobSpec& spec, absl::Time deadline) const {
+    const absl::Time now = RealClock().Now();
+    const absl::Duration limit = std::min(deadline - now, options_.timeout);
+    const auto late = [end = now + limit] { return RealClock().Now() >= end; };
+    absl::StatusOr<ModelPlace> place = LocateModel(spec.model(), options_.models, ModelExtent::kOutline, late);
+    if (place.ok()) return place;
+    if (absl::IsCancelled(place.status())) return TimedOut(spec, limit);
+    return WithField(place.status(), "spec.model");
+  }
+
+  std::string CacheKey(const v1::QuantJobSpec& spec, const std::string& json, const std::string& model_root) const {
     std::string key = json;
-    AppendFingerprint(JoinPath(options_.model_root, spec.model()), key);
+    AppendFingerprint(JoinPath(model_root, spec.model()), key);
     AppendFingerprint(JoinPath(options_.data_root, spec.calibration().file()), key);
     AppendFingerprint(JoinPath(options_.data_root, spec.evaluation().file()), key);
     return Sha256Hex(key);
   }
 
-  absl::StatusOr<CommandResult> RunPlan(const std::string& json, absl::Duration limit) {
+  absl::StatusOr<CommandResult> RunPlan(const std::string& json, const std::string& model_root, absl::Duration limit) {
     RETURN_IF_ERROR(RealFileSystem().CreateDirectories(options_.scratch_dir));
     const std::string path = JoinPath(options_.scratch_dir, absl::StrFormat("plan-%d.json", ++files_));
     ASSIGN_OR_RETURN(const auto file, RealFileSystem().OpenForWrite(path));
     RETURN_IF_ERROR(file->Append(json));
     RETURN_IF_ERROR(file->Close());
-    auto result = runner_.Run({options_.quant_path, "plan", "--job", path, "--model-root", options_.model_root,
-                               "--data-root", options_.data_root, "--json"},
+    auto result = runner_.Run({options_.quant_path, "plan", "--job", path, "--model-root", model_root, "--data-root",
+                               options_.data_root, "--json"},
                               limit);
     (void)RealFileSystem().RemoveFile(path);
     return result;

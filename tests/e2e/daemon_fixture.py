@@ -79,6 +79,7 @@ class Daemon:
              "--worker-threads", "1", "--port-file", self.ports, *map(str, flags)], stderr=self.log)
         wait_until(lambda: self.ports.exists() and self.ports.stat().st_size or self.process.poll() is not None, "quantd starts")
         if self.process.poll() is not None:
+            self.log.close()
             raise AssertionError(f"quantd ended with {self.process.returncode}: {self.log_tail()}")
         addresses = json.loads(self.ports.read_text())
         self.server, self.http = addresses["grpc"], addresses["http"]
@@ -143,8 +144,8 @@ class DaemonTest(unittest.TestCase):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="quantd-e2e-"))
         self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
 
-    def start(self, workers=1, listen="127.0.0.1:0"):
-        daemon = Daemon(self.folder, workers, listen)
+    def start(self, workers=1, listen="127.0.0.1:0", flags=()):
+        daemon = Daemon(self.folder, workers, listen, flags)
         self.addCleanup(self.end, daemon)
         return daemon
 

@@ -35,7 +35,8 @@ absl::Status TooLarge(const v1::FinishedJob& finished) {
 // What publishing may find wrong with the child's own work; anything else is the host's or the server's trouble, which
 // another attempt may not meet.
 constexpr absl::string_view kOwnFaults[] = {"ARTIFACT_MALFORMED", "REPORT_MALFORMED", "RESULT_TOO_LARGE",
-                                            "FILE_NOT_FOUND",     "SPEC_MALFORMED",   "FILE_TOO_LARGE"};
+                                            "FILE_NOT_FOUND",     "SPEC_MALFORMED",   "FILE_TOO_LARGE",
+                                            "MODEL_NOT_FOUND"};
 
 bool IsOwnFault(const absl::Status& status) {
   const auto* const end = std::end(kOwnFaults);
@@ -160,8 +161,24 @@ JobRunner::Result JobRunner::Run() {
 }
 
 absl::Status JobRunner::Prepare() {
-  RETURN_IF_ERROR(PrepareScratch(services_.files, scratch_, assignment_));
+  RETURN_IF_ERROR(PlaceModel());
+  v1::Assignment placed = assignment_;
+  placed.mutable_spec()->set_model(model_.name);
+  RETURN_IF_ERROR(PrepareScratch(services_.files, scratch_, placed));
   return assignment_.has_checkpoint() ? FetchCheckpoint() : absl::OkStatus();
+}
+
+// The job's own process has no network: what it reads is here before it starts.
+absl::Status JobRunner::PlaceModel() {
+  if (IsS3Uri(assignment_.spec().model())) {
+    v1::JobProgress fetching;
+    fetching.set_phase("fetch");
+    SetProgress(fetching);
+  }
+  const auto stop = [token = before_child_.get_token()] { return token.stop_requested(); };
+  ASSIGN_OR_RETURN(model_, LocateModel(assignment_.spec().model(), {options_.model_root, options_.model_cache},
+                                       ModelExtent::kWhole, stop));
+  return absl::OkStatus();
 }
 
 absl::Status JobRunner::FetchCheckpoint() {
@@ -257,7 +274,7 @@ SpawnOptions JobRunner::ChildCommand() const {
                   "--job",
                   JobFilePath(scratch_),
                   "--model-root",
-                  options_.model_root,
+                  model_.root,
                   "--data-root",
                   options_.data_root,
                   "--out",

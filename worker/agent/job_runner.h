@@ -22,6 +22,7 @@
 
 #include "absl/time/time.h"
 #include "core/base/file_system.h"
+#include "core/objects/model_place.h"
 #include "quantd/v1/worker_service.pb.h"
 #include "worker/agent/checkpoint_upload.h"
 #include "worker/agent/child_run.h"
@@ -37,6 +38,7 @@ inline constexpr size_t kMaxResultBytes = 12 << 20;
 struct RunnerOptions {
   std::string quant_path = {};
   std::string model_root = {};
+  ModelCache* model_cache = nullptr;  // of models in object stores; null: refused. Outlives the runner
   std::string data_root = {};
   std::string scratch_dir = {};                     // of this worker alone
   int threads = 1;                                  // of one child
@@ -90,6 +92,7 @@ class JobRunner {
   void Main();
   Result Run();
   absl::Status Prepare();
+  absl::Status PlaceModel();
   absl::Status FetchCheckpoint();
   absl::StatusOr<ChildEnd> RunChild(CheckpointUpload& upload);
   SpawnOptions ChildCommand() const;
@@ -118,6 +121,7 @@ class JobRunner {
   const TimePoint started_at_;
   std::stop_source stop_;          // of uploads of the result: not requested by a drain
   std::stop_source before_child_;  // requested by every reason to stop
+  ModelPlace model_;               // of the runner's thread
 
   // Of the runner's thread:
   v1::JobActuals actuals_;

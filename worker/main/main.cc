@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <filesystem>
+#include <memory>
 #include <string>
 #include <thread>
 
@@ -17,6 +18,7 @@
 #include "core/base/program.h"
 #include "core/base/status.h"
 #include "core/base/thread_pool.h"
+#include "core/objects/model_cache.h"
 #include "worker/agent/agent.h"
 #include "worker/agent/host.h"
 
@@ -28,6 +30,9 @@ constexpr int kExitFailure = 1;  // a folder or program is missing or in use, or
 
 struct Flags {
   AgentOptions agent;
+  S3Options store;
+  std::string model_prefixes;
+  ModelCacheOptions cache = {.directory = {}, .max_bytes = int64_t{100} << 30, .prefixes = {}};
   std::string scratch_root;
   int threads = 0;
   int grace_ms = 1500;
@@ -74,6 +79,25 @@ void Declare(CLI::App& app, Flags& flags) {
       "  quant-worker --server 127.0.0.1:7433 --model-root data/models --data-root data --scratch-dir /var/tmp/quantd");
 }
 
+void DeclareObjectStore(CLI::App& app, Flags& flags) {
+  app.add_option("--model-store-prefixes", flags.model_prefixes,
+                 "s3://BUCKET/PREFIX, separated by commas, below which jobs may name models; as the server's");
+  app.add_option("--model-cache-dir", flags.cache.directory,
+                 "Folder for models of object stores, shared by workers of this host; default: .model-cache in the "
+                 "scratch folder");
+  app.add_option("--model-cache-bytes", flags.cache.max_bytes, "Bytes that the model cache may hold")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  app.add_option("--s3-endpoint", flags.store.endpoint,
+                 "http[s]://HOST[:PORT] of the object store; default: Amazon's of --s3-region");
+  app.add_option("--s3-region", flags.store.region, "Region that requests are signed for")->capture_default_str();
+  app.add_flag("--s3-path-style", flags.store.path_style, "Name the bucket in the path instead of the host");
+  app.add_option("--s3-ca-file", flags.store.transport.ca_file, "PEM file of the authorities it is trusted by");
+  app.add_option("--s3-credentials-file", flags.store.credentials_file,
+                 "In the form of ~/.aws/credentials; default: $AWS_ACCESS_KEY_ID, $AWS_SECRET_ACCESS_KEY and "
+                 "$AWS_SESSION_TOKEN");
+}
+
 absl::StatusOr<std::string> RealFolder(const std::string& flag, const std::string& path) {
   std::error_code error;
   const std::filesystem::path real = std::filesystem::canonical(path, error);
@@ -99,6 +123,15 @@ absl::Status Complete(Flags& flags) {
   return absl::OkStatus();
 }
 
+// Null when jobs may name no models in object stores.
+absl::StatusOr<std::unique_ptr<ModelCache>> OpenModels(const Flags& flags) {
+  if (flags.model_prefixes.empty()) return nullptr;
+  ModelCacheOptions options = flags.cache;
+  ASSIGN_OR_RETURN(options.prefixes, ParseModelPrefixes(flags.model_prefixes));
+  if (options.directory.empty()) options.directory = JoinPath(flags.scratch_root, ".model-cache");
+  return ModelCache::Open(std::move(options), flags.store);
+}
+
 void DrainOnSignal(int signals, Agent& agent) {
   signalfd_siginfo info;
   while (read(signals, &info, sizeof info) < 0 && errno == EINTR) {
@@ -112,6 +145,8 @@ absl::Status Serve(Flags& flags) {
   ASSIGN_OR_RETURN(const ScratchFolder scratch,
                    ScratchFolder::Open(RealFileSystem(), flags.scratch_root, flags.agent.worker_id));
   flags.agent.runner.scratch_dir = scratch.path();
+  ASSIGN_OR_RETURN(const auto models, OpenModels(flags));
+  flags.agent.runner.model_cache = models.get();
   Agent agent(flags.agent, {RealFileSystem(), RealSpawner()});
   std::thread waiter(DrainOnSignal, signals, std::ref(agent));
   const absl::Status status = agent.Run();
@@ -128,6 +163,7 @@ int main(int argc, char** argv) {
   CLI::App app("Runs quantd's jobs on this machine.");
   quantd::Flags flags;
   quantd::Declare(app, flags);
+  quantd::DeclareObjectStore(app, flags);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
