@@ -18,7 +18,7 @@ class PlanLimitsTest : public testing::Test {
   std::unique_ptr<Planner> NewPlanner(absl::Duration timeout) {
     const std::string folder = MakeTempDir();
     return NewQuantPlanner({.quant_path = "quant",
-                            .model_root = folder,
+                            .models = {.root = folder},
                             .data_root = folder,
                             .scratch_dir = folder,
                             .timeout = timeout,
