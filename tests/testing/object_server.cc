@@ -65,6 +65,7 @@ bool ObjectServer::WaitUntilReady(const std::string& ready_file) {
   if (!json.ok()) return false;
   const auto text = [&](const char* key) { return JsonStringOr(*json, key, "", ready_file).value_or(""); };
   endpoint_ = text("endpoint");
+  ca_file_ = text("ca_file");
   credentials_file_ = JoinPath(DirectoryName(ready_file), "credentials");
   return WriteFileDurably(RealFileSystem(), credentials_file_,
                           absl::StrCat("[default]\naws_access_key_id = ", text("access_key"),

@@ -15,11 +15,14 @@ std::optional<std::string> TestPython();
 
 class ObjectServer {
  public:
-  // "moto" or "rclone", with the empty buckets `artifacts` and `models`. Null when it does not start.
+  // "moto", "moto-tls" (moto behind TLS) or "rclone", with the empty buckets `artifacts` and `models`. Null when it
+  // does not start.
   static std::unique_ptr<ObjectServer> Start(const std::string& kind, const std::string& python);
   ~ObjectServer();
 
   const std::string& endpoint() const { return endpoint_; }
+  // Of moto-tls: the authority that signed its certificate.
+  const std::string& ca_file() const { return ca_file_; }
   // In the form of ~/.aws/credentials.
   const std::string& credentials_file() const { return credentials_file_; }
 
@@ -30,6 +33,7 @@ class ObjectServer {
   pid_t process_ = -1;
   int stdin_ = -1;  // the server ends when it is closed, even by a crash of the test
   std::string endpoint_;
+  std::string ca_file_;
   std::string credentials_file_;
 };
 

@@ -1,19 +1,21 @@
 """An object store of somebody else for tests: moto, which checks signatures and conditions strictly, or rclone.
 
-usage: s3_server.py moto|rclone READY_FILE
+usage: s3_server.py moto|moto-tls|rclone READY_FILE
 
 Serves on a free port of 127.0.0.1 until its standard input ends, with two buckets, `artifacts` and `models`. When it
-answers, READY_FILE holds {"endpoint", "access_key", "secret_key"}.
+answers, READY_FILE holds {"endpoint", "access_key", "secret_key"} and, of moto-tls, {"ca_file"}: its own authority.
 """
 import json
 import os
 import pathlib
+import select
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import time
+import urllib.error
 import urllib.request
 
 BUCKETS = ("artifacts", "models")
@@ -50,6 +52,76 @@ def start_moto():
     return {"endpoint": endpoint, **keys}, server.stop
 
 
+def self_signed(folder):
+    """Paths of a certificate for 127.0.0.1, which is its own authority, and of its key."""
+    import datetime
+    import ipaddress
+
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "object store of a test")])
+    now = datetime.datetime.now(datetime.timezone.utc)
+    certificate = (x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+                   .serial_number(x509.random_serial_number()).not_valid_before(now - datetime.timedelta(days=1))
+                   .not_valid_after(now + datetime.timedelta(days=1))
+                   .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), False)
+                   .add_extension(x509.BasicConstraints(ca=True, path_length=None), True).sign(key, hashes.SHA256()))
+    pem, key_pem = folder / "ca.pem", folder / "key.pem"
+    pem.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    key_pem.write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
+                                          serialization.NoEncryption()))
+    return pem, key_pem
+
+
+def pass_on(outer, inner):
+    """Bytes both ways until one side ends; in one thread, for a TLS socket may not be used by two at once."""
+    while True:
+        ready = [outer] if outer.pending() else select.select([outer, inner], [], [])[0]
+        for source in ready:
+            data = source.recv(65536)
+            if not data:
+                return
+            (inner if source is outer else outer).sendall(data)
+
+
+def serve_tls(pem, key_pem, inner_port):
+    """The port of a listener that takes TLS off and passes the rest on."""
+    import ssl
+    import threading
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pem, key_pem)
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve(connection):
+        try:
+            with (context.wrap_socket(connection, server_side=True) as outer,
+                  socket.create_connection(("127.0.0.1", inner_port)) as inner):
+                pass_on(outer, inner)
+        except OSError:
+            pass  # a client that does not trust us, or that has gone
+
+    def accept():
+        while True:
+            connection, _ = listener.accept()
+            threading.Thread(target=serve, args=(connection,), daemon=True).start()
+    threading.Thread(target=accept, daemon=True).start()
+    return listener.getsockname()[1]
+
+
+def start_moto_tls():
+    description, stop = start_moto()
+    folder = tempfile.TemporaryDirectory(prefix="quantd-tls-")
+    pem, key_pem = self_signed(pathlib.Path(folder.name))
+    port = serve_tls(pem, key_pem, int(description["endpoint"].rpartition(":")[2]))
+
+    def stop_all():
+        stop()
+        folder.cleanup()
+    return {**description, "endpoint": f"https://127.0.0.1:{port}", "ca_file": str(pem)}, stop_all
+
+
 def start_rclone():
     folder = tempfile.TemporaryDirectory(prefix="quantd-rclone-")
     for bucket in BUCKETS:
@@ -76,7 +148,7 @@ def start_rclone():
 
 def main():
     kind, ready = sys.argv[1], pathlib.Path(sys.argv[2])
-    description, stop = {"moto": start_moto, "rclone": start_rclone}[kind]()
+    description, stop = {"moto": start_moto, "moto-tls": start_moto_tls, "rclone": start_rclone}[kind]()
     partial = ready.with_suffix(".partial")
     partial.write_text(json.dumps(description))
     partial.rename(ready)

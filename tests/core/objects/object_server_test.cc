@@ -113,6 +113,30 @@ TEST_P(ObjectServerTest, WhatIsThereIsNotReplaced) {
   EXPECT_EQ(client_->GetRange(object, {.size = 5}).value_or("?"), "first");
 }
 
+TEST(ObjectServerTls, OnlyTheNamedAuthorityIsTrusted) {
+  const auto python = TestPython();
+  SKIP_WITHOUT_TEST_VENV(python);
+  const auto server = ObjectServer::Start("moto-tls", *python);
+  ASSERT_NE(server, nullptr);
+  S3Options options = {
+      .endpoint = server->endpoint(), .path_style = true, .credentials_file = server->credentials_file()};
+  {
+    ASSERT_OK_AND_ASSIGN(const auto client, S3Client::Create(options));
+    EXPECT_THAT(client->Put({"artifacts", "a"}, "b", PutCondition::kAlways),
+                FailsWith("OBJECT_STORE_UNTRUSTED", "s3_ca_file"));
+  }
+  options.transport.ca_file = server->ca_file();
+  {
+    ASSERT_OK_AND_ASSIGN(const auto client, S3Client::Create(options));
+    ASSERT_OK(client->Put({"artifacts", "a"}, "b", PutCondition::kAlways));
+    EXPECT_EQ(client->GetRange({"artifacts", "a"}, {.size = 1}).value_or("?"), "b");
+  }
+  options.transport.ca_file = "/no/such/file.pem";
+  ASSERT_OK_AND_ASSIGN(const auto client, S3Client::Create(options));
+  EXPECT_THAT(client->Put({"artifacts", "a"}, "b", PutCondition::kAlways),
+              FailsWith("OBJECT_STORE_UNTRUSTED", "s3_ca_file"));
+}
+
 INSTANTIATE_TEST_SUITE_P(Stores, ObjectServerTest, testing::Values("moto", "rclone"),
                          [](const auto& row) { return std::string(row.param); });
 
