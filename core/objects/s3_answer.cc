@@ -151,8 +151,4 @@ absl::StatusOr<ListPage> ParseListPage(absl::string_view body) {
   return page;
 }
 
-std::optional<absl::Time> ServerTime(const HttpAnswer& answer) {
-  return HttpDate(HeaderOf(answer, "date"));
-}
-
 }  // namespace quantd

@@ -47,13 +47,9 @@ absl::StatusOr<ObjectInfo> InfoFromHeaders(const HttpAnswer& answer, absl::strin
 struct ListPage {
   std::vector<ObjectInfo> objects;
   std::vector<std::string> folders = {};  // beginnings of keys up to the delimiter, where one was given
-  absl::Time server_time = {};            // InfinitePast when the store does not say
   std::string continuation = {};          // empty: this was the last page
 };
 absl::StatusOr<ListPage> ParseListPage(absl::string_view body);
-
-// By the store's clock, from the Date header; nothing when it is absent or odd.
-std::optional<absl::Time> ServerTime(const HttpAnswer& answer);
 
 }  // namespace quantd
 

@@ -158,9 +158,7 @@ absl::StatusOr<ListPage> S3Client::ListSome(const S3Location& prefix, const std:
 
 absl::StatusOr<ListPage> S3Client::ListPageOf(const Call& call) {
   ASSIGN_OR_RETURN(const HttpAnswer answer, Perform(call));
-  ASSIGN_OR_RETURN(ListPage page, ParseListPage(answer.body));
-  page.server_time = ServerTime(answer).value_or(absl::InfinitePast());
-  return page;
+  return ParseListPage(answer.body);
 }
 
 absl::StatusOr<std::vector<std::string>> S3Client::ListFolders(const S3Location& prefix, const StopRequested& stop) {

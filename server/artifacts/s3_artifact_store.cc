@@ -54,10 +54,7 @@ bool Has(const S3Folder::Sizes& sizes, const std::string& name, const v1::Artifa
 class S3ArtifactStore : public ArtifactStore {
  public:
   S3ArtifactStore(FileSystem& files, const std::string& directory, S3Client& client, const S3ArtifactOptions& options)
-      : files_(files),
-        local_staging_(JoinPath(directory, "staging")),
-        folder_(client, options.root),
-        staging_grace_(options.staging_grace) {}
+      : files_(files), local_staging_(JoinPath(directory, "staging")), folder_(client, options.root) {}
 
   absl::Status Initialize(const std::string& directory) {
     ASSIGN_OR_RETURN(local_, OpenDirectoryArtifactStore(files_, directory));
@@ -109,10 +106,7 @@ class S3ArtifactStore : public ArtifactStore {
     std::string continuation;
     do {
       ASSIGN_OR_RETURN(const ListPage page, folder_.client().ListSome(folder_.At("staging/"), continuation));
-      ASSIGN_OR_RETURN(const std::vector<StagingKey> attempts, live());
-      std::set<std::string> kept;
-      for (const StagingKey& key : attempts) kept.insert(StagedFolder(key));
-      RETURN_IF_ERROR(RemoveLeftovers(page, kept));
+      if (!page.objects.empty()) RETURN_IF_ERROR(RemoveLeftovers(page, live));
       continuation = page.continuation;
     } while (!continuation.empty());
     return absl::OkStatus();
@@ -259,15 +253,17 @@ class S3ArtifactStore : public ArtifactStore {
     });
   }
 
-  absl::Status RemoveLeftovers(const ListPage& page, const std::set<std::string>& kept) {
-    const absl::Time now = page.server_time == absl::InfinitePast() ? RealClock().Now() : page.server_time;
+  absl::Status RemoveLeftovers(const ListPage& page, const LiveAttempts& live) {
+    ASSIGN_OR_RETURN(const std::vector<StagingKey> attempts, live());
+    std::set<std::string> kept;
+    for (const StagingKey& key : attempts) kept.insert(StagedFolder(key));
     const size_t above = folder_.At("").key.size();
     std::vector<std::string> names;
     for (const ObjectInfo& object : page.objects) {
       const std::string name = object.key.substr(above);
       const std::vector<absl::string_view> parts = absl::StrSplit(name, absl::MaxSplits('/', 3));
-      const bool attempt = parts.size() == 4 && kept.count(absl::StrCat("staging/", parts[1], "/", parts[2], "/")) != 0;
-      if (!attempt && object.modified <= now - staging_grace_) names.push_back(name);
+      const bool alive = parts.size() == 4 && kept.count(absl::StrCat("staging/", parts[1], "/", parts[2], "/")) != 0;
+      if (!alive) names.push_back(name);
     }
     return folder_.Remove(names);
   }
@@ -295,7 +291,6 @@ class S3ArtifactStore : public ArtifactStore {
   FileSystem& files_;
   const std::string local_staging_;
   const S3Folder folder_;
-  const absl::Duration staging_grace_;
   std::unique_ptr<ArtifactStore> local_;  // only its staging is used
 };
 

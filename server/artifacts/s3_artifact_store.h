@@ -19,16 +19,13 @@
 #include <string>
 
 #include "absl/status/statusor.h"
-#include "absl/time/time.h"
 #include "core/objects/s3_client.h"
 #include "server/artifacts/artifact_store.h"
 
 namespace quantd {
 
 struct S3ArtifactOptions {
-  S3Location root;  // bucket and prefix
-  // KeepStaging leaves what is younger, by the store's clock: another server may just have begun that attempt.
-  absl::Duration staging_grace = absl::Hours(24);
+  S3Location root;  // bucket and prefix, of servers that share one queue and of nobody else
 };
 
 // Bytes on their way lie below `directory`/staging. FreeBytes is without a limit; an upload that the directory's disk

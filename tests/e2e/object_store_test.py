@@ -66,7 +66,8 @@ class ObjectStore(DaemonTest):
         self.assertEqual(job["spec"]["model"], URI)
 
         published = {"quantd/sha256/%s/%s" % (file["sha256"][:2], file["sha256"]) for file in job["artifact"]["files"]}
-        self.assertEqual(set(self.keys()), published, "every file under its digest, and nothing staged is left")
+        # The result is told first, then what was staged is removed.
+        wait_until(lambda: set(self.keys()) == published, "every file under its digest, nothing staged and no checkpoint")
         self.assertEqual(list((daemon.data_dir / "artifacts/sha256").iterdir()), [], "nothing of it is on the local disk")
 
         out = self.folder / "artifact"

@@ -50,7 +50,7 @@ std::string KindName(const testing::TestParamInfo<StoreKind>& row) {
 StorePlace::StorePlace(StoreKind kind, FileSystem& files, std::string directory)
     : kind_(kind), files_(files), directory_(std::move(directory)) {
   // A part of the bucket for each test.
-  s3_ = {.root = {"artifacts", BaseName(directory_)}, .staging_grace = absl::ZeroDuration()};
+  s3_ = {.root = {"artifacts", BaseName(directory_)}};
   if (kind == StoreKind::kMemoryS3) {
     memory_ = std::make_unique<MemoryS3>();
     client_ = ClientOf(memory_->url(), AnyCredentials());

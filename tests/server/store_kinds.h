@@ -38,7 +38,6 @@ class StorePlace {
   // Of kMemoryS3 alone.
   MemoryS3* memory() { return memory_.get(); }
   S3Client* client() { return client_.get(); }
-  S3ArtifactOptions& s3() { return s3_; }
 
  private:
   const StoreKind kind_;

@@ -34,7 +34,8 @@ class ModelSourceTest : public WorkerTest {
     assignment.mutable_spec()->set_model(model);
     server_.Assign(assignment);
     // The child's arguments and job file, for the test to look at.
-    StartWorker(absl::StrCat("echo \"$@\" > $NOTES/arguments\ncp job.json $NOTES/job.json\n", kSuccess));
+    StartWorker(
+        absl::StrCat("tr '\\0' ' ' < /proc/$$/cmdline > $NOTES/arguments\ncp job.json $NOTES/job.json\n", kSuccess));
     return server_.WaitForResult(kJob);
   }
 
