@@ -26,7 +26,7 @@ constexpr absl::string_view kManifest = "manifest.json";
 constexpr size_t kMostInFolder = 1'000'000;  // a 256th of the published files
 // A published file that is older is written anew by whoever publishes it again: those that no row names are collected
 // by their age, and this one is about to be named.
-constexpr absl::Duration kFresh = absl::Hours(1);
+constexpr absl::Duration kFresh = absl::Minutes(10);
 
 bool IsDigest(absl::string_view text) {
   return text.size() == kDigestLength && text.find_first_not_of("0123456789abcdef") == absl::string_view::npos;
