@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "core/base/logging.h"
 #include "core/base/sha256.h"
+#include "core/base/status.h"
 #include "server/store/sqlite_connection.h"
 #include "server/store/sqlite_database.h"
 #include "tests/testing/status_matchers.h"
@@ -59,6 +60,13 @@ struct Result {
   v1::Artifact artifact;
   std::vector<std::string> contents;  // of artifact.files(), in order
 };
+
+std::string DigestOf(const absl::StatusOr<std::unique_ptr<RandomAccessFile>>& file) {
+  if (!file.ok()) return file.status().ToString();
+  std::string bytes((*file)->size_bytes(), '\0');
+  const absl::Status read = (*file)->Read(0, absl::MakeSpan(bytes));
+  return read.ok() ? Sha256Hex(bytes) : read.ToString();
+}
 
 }  // namespace
 
@@ -141,8 +149,31 @@ absl::Status SimulatedService::WorkOnce(const std::string& worker) {
   for (const v1::Assignment& assignment : response.assignments()) {
     promises_.Assigned(assignment.job(), assignment.fence());
   }
-  for (const v1::Assignment& assignment : response.assignments()) RETURN_IF_ERROR(Complete(worker, assignment));
+  for (const v1::Assignment& assignment : response.assignments()) {
+    const absl::Status begun = Begin(worker, assignment);
+    // Somebody may have cancelled it meanwhile.
+    if (ReasonOf(begun) == "STALE_LEASE" || ReasonOf(begun) == "JOB_CANCELLING") continue;
+    RETURN_IF_ERROR(begun);
+    RETURN_IF_ERROR(Complete(worker, assignment));
+  }
   return absl::OkStatus();
+}
+
+// A sign of life, then a checkpoint.
+absl::Status SimulatedService::Begin(const std::string& worker, const v1::Assignment& assignment) {
+  clock_.Advance(absl::Milliseconds(1));
+  v1::SynchronizeRequest request = Call(worker, /*slots=*/1);
+  v1::RunningJob& running = *request.add_running();
+  running.set_job(assignment.job());
+  running.set_fence(assignment.fence());
+  running.mutable_progress()->set_phase("quantize");
+  RETURN_IF_ERROR(scheduler_->Synchronize(request, [] { return false; }).status());
+  const Result state(absl::StrCat("state of ", assignment.spec().model()));
+  v1::Checkpoint checkpoint;
+  v1::ArtifactFile& file = *checkpoint.add_files() = state.artifact.files(0);
+  file.set_path("checkpoint.json");
+  RETURN_IF_ERROR(Upload(assignment, file, state.contents[0]));
+  return scheduler_->checkpoints().Commit({assignment.job(), assignment.fence()}, checkpoint);
 }
 
 absl::Status SimulatedService::Complete(const std::string& worker, const v1::Assignment& assignment) {
@@ -217,6 +248,7 @@ void SimulatedService::ExpectPromisesKept() {
   ASSERT_OK_AND_ASSIGN(const auto all, store_->List({.limit = 1'000'000}));
   for (const JobRecord& record : all) {
     if (record.job.state() == QuantJob::SUCCEEDED) ExpectResultWhole(record);
+    if (record.checkpoint.has_value()) ExpectCheckpointWhole(record);
   }
 }
 
@@ -239,10 +271,13 @@ void SimulatedService::ExpectJob(const std::string& request_id, const std::strin
 
 void SimulatedService::ExpectResultWhole(const JobRecord& record) {
   for (const v1::ArtifactFile& file : record.job.artifact().files()) {
-    ASSERT_OK_AND_ASSIGN(const auto opened, artifacts_->Open(file.sha256()));
-    std::string bytes(opened->size_bytes(), '\0');
-    ASSERT_OK(opened->Read(0, absl::MakeSpan(bytes)));
-    EXPECT_EQ(Sha256Hex(bytes), file.sha256()) << record.id << ": " << file.path();
+    EXPECT_EQ(DigestOf(artifacts_->Open(file.sha256())), file.sha256()) << record.id << ": " << file.path();
+  }
+}
+
+void SimulatedService::ExpectCheckpointWhole(const JobRecord& record) {
+  for (const v1::ArtifactFile& file : record.checkpoint->files()) {
+    EXPECT_EQ(DigestOf(artifacts_->OpenCheckpointFile(record.id, file.sha256())), file.sha256()) << record.id;
   }
 }
 

@@ -63,7 +63,7 @@ class SimulatedService {
   // Submits with a new request id.
   absl::Status SubmitNew();
   absl::Status CancelSome(std::mt19937_64& random);
-  // A worker's round: takes up to two jobs, uploads a result for each, and says so.
+  // A worker's round: takes up to two jobs, gives signs of life, a checkpoint and a result of each.
   absl::Status WorkOnce(const std::string& worker);
   // A client and two workers at once, each until a call of it fails.
   void RunUntilFailure(uint64_t seed);
@@ -79,11 +79,13 @@ class SimulatedService {
 
  private:
   int64_t Waiting();
+  absl::Status Begin(const std::string& worker, const v1::Assignment& assignment);
   absl::Status Complete(const std::string& worker, const v1::Assignment& assignment);
   absl::Status Upload(const v1::Assignment& assignment, const v1::ArtifactFile& file, const std::string& bytes);
   void ExpectDatabaseSound();
   void ExpectJob(const std::string& request_id, const std::string& id);
   void ExpectResultWhole(const JobRecord& record);
+  void ExpectCheckpointWhole(const JobRecord& record);
 
   SimulatedDisk disk_;
   SimulatedVfs vfs_;
