@@ -121,7 +121,7 @@ class DirectoryArtifactStore : public ArtifactStore {
     if (age < min_age) return false;
     const auto unlink = [&]() -> absl::Status {
       RETURN_IF_ERROR(files_.RemoveFile(path));
-      return files_.SyncDirectory(DirectoryName(path));
+      return files_.SyncDirectory(DirectoryName(path));  // Durable step: purge.unlink.
     };
     RETURN_IF_ERROR(RunDurableStep(DurableStep::kArtifactUnlink, unlink));
     return true;

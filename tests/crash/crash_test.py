@@ -353,7 +353,7 @@ def children_of(pid):
 
 def short_lives():
     """Flags for what would otherwise take minutes or days, as far as this server has them."""
-    wanted = {"requeue_ms": 50, "quarantine_ms": 100, "retention_ms": 200, "retain_artifacts_ms": 2000, "retain_events_ms": 60_000,
+    wanted = {"requeue_ms": 50, "quarantine_ms": 100, "retention_ms": 200, "retain_artifacts_ms": 2000, "retain_events_ms": 3000,
               "undelete_window_ms": 1000, "orphan_age_ms": 1000}
     known = subprocess.run([BIN / "quantd", "--print-config"], capture_output=True, text=True, check=True)
     settings = json.loads(known.stdout)["settings"]

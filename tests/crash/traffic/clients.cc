@@ -7,6 +7,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "client/request_id.h"
+#include "client/rpc_status.h"
+#include "core/base/status.h"
 
 namespace quantd::crash {
 namespace {
@@ -91,14 +93,20 @@ grpc::Status Clients::Submit(const v1::SubmitQuantJobRequest& request, const std
   Call call;
   v1::SubmitQuantJobResponse response;
   const grpc::Status status = stub_->SubmitQuantJob(&call, request, &response);
-  if (Note(status)) ledger_.Accepted(request.request_id(), response.job().name(), kind);
+  if (Note(status)) ledger_.Accepted(request.spec().labels().at("request"), response.job().name(), kind);
   return status;
 }
 
 // Until it is answered: what becomes of a submission without an answer is unknown, and a client asks again.
 void Clients::SubmitOne(std::mt19937_64& random) {
   const Kind& kind = RandomKind(random);
-  const v1::SubmitQuantJobRequest request = RequestOf(kind);
+  v1::SubmitQuantJobRequest request = RequestOf(kind);
+  if (random() % 4 == 0) {
+    // Such a job can be purged at once, and its client must not ask twice.
+    request.clear_request_id();
+    (void)Submit(request, kind.name);
+    return;
+  }
   while (true) {
     const grpc::Status status = Submit(request, kind.name);
     if (status.ok()) break;
@@ -199,6 +207,10 @@ void Clients::WatchOne(std::mt19937_64& random, const std::atomic<bool>& stop) {
       if (IsTerminal(job.state())) return;
     }
     const grpc::Status status = stream->Finish();
+    if (ReasonOf(FromRpcStatus(status, "the server")) == "REVISION_COMPACTED") {
+      revision = 0;
+      continue;
+    }
     if (status.error_code() == grpc::OUT_OF_RANGE) {
       // After a crash of the server that could only be a revision that it told and then lost.
       ledger_.Problem(absl::StrCat("watch of ", *name, " from revision ", revision, ": ", status.error_message()));
