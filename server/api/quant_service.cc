@@ -46,11 +46,11 @@ absl::Status QuantService::List(const v1::ListQuantJobsRequest& request, v1::Lis
   return absl::OkStatus();
 }
 
-grpc::Status QuantService::CancelQuantJob(grpc::ServerContext*, const v1::CancelQuantJobRequest* request,
+grpc::Status QuantService::CancelQuantJob(grpc::ServerContext* context, const v1::CancelQuantJobRequest* request,
                                           v1::QuantJob* response) {
   return AnswerRpc(parts_.metrics, "CancelQuantJob", [&]() -> absl::Status {
     ASSIGN_OR_RETURN(JobRecord record, FindJob(parts_.store, request->name()));
-    ASSIGN_OR_RETURN(record, parts_.scheduler.Cancel(record.id));
+    ASSIGN_OR_RETURN(record, parts_.scheduler.Cancel(record.id, ClientActor(context->peer())));
     *response = Shown(std::move(record.job));
     return absl::OkStatus();
   });

