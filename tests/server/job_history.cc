@@ -69,12 +69,14 @@ bool ApplyUndelete(const Operation& operation, ModelJob& job) {
 
 // The same assignment again is what a worker gets whose answer was lost.
 bool ApplyClaim(const Operation& operation, ModelJob& job) {
-  if (HasLease(job.state) && job.fence == operation.fence) return job.attempt == operation.seen.attempt;
+  // 0: the answer with the assignment was lost; the lease was seen in a later one.
+  const bool known = operation.seen.attempt > 0;
+  if (HasLease(job.state) && job.fence == operation.fence) return !known || job.attempt == operation.seen.attempt;
   if (job.state != QuantJob::QUEUED || operation.fence != job.fence + 1) return false;
   job.state = QuantJob::RUNNING;
   job.fence += 1;
   job.attempt += 1;
-  return job.attempt == operation.seen.attempt;
+  return !known || job.attempt == operation.seen.attempt;
 }
 
 void LoseAttempt(ModelJob& job) {
@@ -257,8 +259,8 @@ absl::Status CheckJobHistory(const JobHistory& history) {
   if (search.Explains(ModelJob())) return absl::OkStatus();
   JobHistory sorted = history;
   std::sort(sorted.begin(), sorted.end(), [](const auto& a, const auto& b) { return a.begin < b.begin; });
-  std::string text = search.gave_up() ? "these calls have too many orders to try:"
-                                      : "no order of these calls explains their answers:";
+  std::string text =
+      search.gave_up() ? "these calls have too many orders to try:" : "no order of these calls explains their answers:";
   for (const Operation& operation : sorted) absl::StrAppend(&text, "\n  ", Text(operation));
   if (search.gave_up()) return ReasonError(absl::StatusCode::kResourceExhausted, "SEARCH_GIVEN_UP", text);
   return ReasonError(absl::StatusCode::kInternal, "NOT_LINEARIZABLE", text);

@@ -341,6 +341,7 @@ class FakeWorker {
       absl::SleepFor(absl::Milliseconds(1));
     }
     for (const v1::JobFence& cancel : response->cancel()) {
+      if (!held_.has_value()) StartUnseen(cancel, end);
       if (held_.has_value() && cancel.job() == held_->job() && !finished_.has_value()) {
         Finish();
         finished_->set_outcome(FinishedJob::OUTCOME_CANCELLED);
@@ -397,6 +398,14 @@ class FakeWorker {
     operation.seen.attempt = assignment.attempt();
     ends_.push_back({assignment.job(), operation});
     if (!held_.has_value()) held_ = assignment;
+  }
+
+  // A job whose assignment was lost with its answer, and which is cancelled before that was repeated.
+  void StartUnseen(const v1::JobFence& which, int64_t end) {
+    v1::Assignment assignment;
+    assignment.set_job(which.job());
+    assignment.set_fence(which.fence());
+    Start(assignment, end);
   }
 
  public:
