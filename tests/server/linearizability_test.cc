@@ -36,8 +36,8 @@ constexpr int kClients = 3;
 constexpr int kWorkers = 2;
 constexpr int kCallsEach = 60;
 // Calls that a history must have each second, so that it cannot be right by being empty. A call is one commit and one
-// round trip on this machine: hundreds a second even under a sanitizer.
-constexpr double kLeastCallsPerSecond = 50;
+// round trip: hundreds a second on an idle machine, under a sanitizer too.
+constexpr double kLeastCallsPerSecond = 20;
 constexpr size_t kLeastOverlaps = 20;
 
 // How often each call is made, relative to the others.
