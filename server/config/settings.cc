@@ -65,7 +65,8 @@ const Setting kTable[] = {
     {"orphan_age_ms", &C::orphan_age_ms, 0, kLongestMs,
      "Time in ms after which a stored file that no job names is removed"},
     {"artifact_store", &C::artifact_store, 0, 0,
-     "Where artifacts and checkpoints are kept: s3://BUCKET/PREFIX; empty: in data_dir"},
+     "Where artifacts and checkpoints are kept: s3://BUCKET/PREFIX, or a folder that all servers see; empty: in "
+     "data_dir"},
     {"s3_endpoint", &C::s3_endpoint, 0, 0, "http[s]://HOST[:PORT] of the object store; empty: Amazon's of s3_region"},
     {"s3_region", &C::s3_region, 0, 0, "Region that requests to the object store are signed for"},
     {"s3_path_style", &C::s3_path_style, 0, 0, "Name the bucket in the path instead of the host (true or false)"},

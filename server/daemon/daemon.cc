@@ -14,6 +14,8 @@
 #include "core/base/file_system.h"
 #include "core/base/json.h"
 #include "core/base/logging.h"
+#include "core/base/repeater.h"
+#include "core/base/sha256.h"
 #include "core/base/status.h"
 #include "core/base/thread_pool.h"
 #include "server/api/quant_service.h"
@@ -22,7 +24,6 @@
 #include "server/daemon/grpc_listener.h"
 #include "server/daemon/object_stores.h"
 #include "server/daemon/scrape.h"
-#include "server/daemon/sweeper.h"
 #include "server/daemon/tenants_file.h"
 #include "server/metrics/http_endpoint.h"
 #include "server/planner/planner.h"
@@ -123,6 +124,7 @@ class RunningDaemon : public Daemon {
       metrics_->Observe(Metric::kStoreCommitBatchSize, writes);
     };
     ASSIGN_OR_RETURN(const std::string dsn, ReadStoreDsn(config_.store_dsn, config_.store_dsn_file));
+    has_other_servers_ = !dsn.empty();
     ASSIGN_OR_RETURN(store_, OpenJobStore({.data_directory = config_.data_dir,
                                            .dsn = dsn,
                                            .connections = static_cast<int>(config_.store_connections),
@@ -146,7 +148,7 @@ class RunningDaemon : public Daemon {
         SchedulerServices{*store_, *artifacts_, services_.clock, *metrics_});
     relay_->SetScheduler(scheduler_.get());
     RETURN_IF_ERROR(FollowTenantsFile());
-    RETURN_IF_ERROR(scheduler_->ExtendLeases());
+    RETURN_IF_ERROR(SpareLeases());
     if (const absl::Status status = scheduler_->DropLeftovers(); !status.ok()) {
       Log(Severity::kWarning, "leftovers_kept", {{"reason", ReasonOf(status)}}, status.message());
     }
@@ -172,6 +174,13 @@ class RunningDaemon : public Daemon {
     return absl::OkStatus();
   }
 
+  // Renewals could not reach a server that was away.
+  absl::Status SpareLeases() {
+    if (!has_other_servers_) return scheduler_->ExtendLeases();
+    scheduler_->SpareLeases();
+    return absl::OkStatus();
+  }
+
   absl::Status Listen() {
     ASSIGN_OR_RETURN(http_,
                      HttpEndpoint::Start(config_.http_listen,
@@ -185,11 +194,11 @@ class RunningDaemon : public Daemon {
                                                  .reflection = config_.reflection,
                                                  .max_threads = static_cast<int>(config_.max_threads)},
                                                 {quant_service_.get(), worker_service_.get()}));
-    sweeper_ = std::make_unique<Sweeper>(absl::Milliseconds(config_.sweep_ms), [this] { Sweep(); });
+    sweeper_ = std::make_unique<Repeater>(absl::Milliseconds(config_.sweep_ms), [this] { Sweep(); });
     // The first pass comes a whole period, and so at least a lease, after the start: results that were being published
     // when a former server was killed are recorded before their files could be taken for nobody's.
     const int64_t period_ms = std::max(config_.retention_ms, config_.lease_ms);
-    retention_thread_ = std::make_unique<Sweeper>(absl::Milliseconds(period_ms), [this] { Forget(); });
+    retention_thread_ = std::make_unique<Repeater>(absl::Milliseconds(period_ms), [this] { Forget(); });
     return absl::OkStatus();
   }
 
@@ -211,6 +220,24 @@ class RunningDaemon : public Daemon {
     }
     // A database that was away may come back; a disk that failed does not.
     if (serving_) grpc_->SetServing(store_->writable());
+    if (has_other_servers_) FollowOtherServers();
+  }
+
+  void FollowOtherServers() {
+    if (!store_->writable()) scheduler_->SpareLeases();
+    // What a server has changed that was killed before it told.
+    const absl::StatusOr<int64_t> revision = store_->LastRevision();
+    if (!revision.ok() || *revision == last_revision_) return;
+    last_revision_ = *revision;
+    relay_->JobsChanged();
+  }
+
+  // Of local workers: unlike those of other servers with the same queue, and the same after a restart.
+  std::string LocalWorkerId(int64_t index) const {
+    if (!has_other_servers_) return absl::StrCat("local-", index);
+    char host[256] = "";
+    gethostname(host, sizeof host - 1);
+    return absl::StrCat("local-", Sha256Hex(absl::StrCat(host, ":", config_.data_dir)).substr(0, 8), "-", index);
   }
 
   void Forget() {
@@ -239,8 +266,8 @@ class RunningDaemon : public Daemon {
     for (int64_t i = 0; i < count; ++i) {
       commands.push_back({JoinPath(executable_dir_, "quant-worker"), "--server", grpc_->address(), "--model-root",
                           config_.model_root, "--data-root", config_.data_root, "--scratch-dir",
-                          JoinPath(config_.data_dir, "scratch"), "--worker-id", absl::StrCat("local-", i), "--slots",
-                          "1", "--threads", absl::StrCat(threads), "--quant", quant_path_});
+                          JoinPath(config_.data_dir, "scratch"), "--worker-id", LocalWorkerId(i), "--slots", "1",
+                          "--threads", absl::StrCat(threads), "--quant", quant_path_});
       const std::vector<std::string> models = ModelFlags(config_);
       commands.back().insert(commands.back().end(), models.begin(), models.end());
     }
@@ -262,6 +289,8 @@ class RunningDaemon : public Daemon {
   std::string quant_path_;
   v1::ListRecipesResponse catalogue_;
   std::atomic<bool> serving_{false};
+  bool has_other_servers_ = false;  // on the same store, perhaps
+  int64_t last_revision_ = 0;       // by the sweeper's thread
   const std::shared_ptr<ChangeRelay> relay_ = std::make_shared<ChangeRelay>();
 
   // Destroyed from the last to the first: each uses those above it.
@@ -278,8 +307,8 @@ class RunningDaemon : public Daemon {
   std::unique_ptr<WorkerService> worker_service_;
   std::unique_ptr<HttpEndpoint> http_;
   std::unique_ptr<GrpcListener> grpc_;
-  std::unique_ptr<Sweeper> sweeper_;
-  std::unique_ptr<Sweeper> retention_thread_;
+  std::unique_ptr<Repeater> sweeper_;
+  std::unique_ptr<Repeater> retention_thread_;
   std::unique_ptr<LocalWorkers> local_workers_;
 };
 

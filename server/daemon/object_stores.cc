@@ -1,5 +1,6 @@
 #include "server/daemon/object_stores.h"
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "core/base/status.h"
 #include "server/artifacts/s3_artifact_store.h"
@@ -9,6 +10,11 @@ namespace {
 
 std::string CacheFolder(const ServerConfig& config) {
   return config.model_cache_dir.empty() ? JoinPath(config.data_dir, "model-cache") : config.model_cache_dir;
+}
+
+// Of the artifact_store: one that several servers see.
+bool IsFolder(const std::string& place) {
+  return absl::StartsWith(place, "/");
 }
 
 S3Options OptionsOf(const ServerConfig& config) {
@@ -24,12 +30,17 @@ S3Options OptionsOf(const ServerConfig& config) {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<S3Client>> OpenObjectStore(const ServerConfig& config) {
-  if (config.artifact_store.empty() && config.model_store_prefixes.empty()) return nullptr;
+  const bool needed = !config.artifact_store.empty() && !IsFolder(config.artifact_store);
+  if (!needed && config.model_store_prefixes.empty()) return nullptr;
   return S3Client::Create(OptionsOf(config));
 }
 
 absl::StatusOr<std::unique_ptr<ArtifactStore>> OpenArtifacts(const ServerConfig& config, S3Client* client) {
   if (config.artifact_store.empty()) return OpenDirectoryArtifactStore(RealFileSystem(), config.data_dir);
+  if (IsFolder(config.artifact_store)) {
+    RETURN_IF_ERROR(RealFileSystem().CreateDirectories(config.artifact_store));
+    return OpenDirectoryArtifactStore(RealFileSystem(), config.artifact_store);
+  }
   const auto root = ParseS3Uri(config.artifact_store);
   RETURN_IF_ERROR(WithContext(root.status(), "artifact_store"));
   return OpenS3ArtifactStore(RealFileSystem(), config.data_dir, *client, {.root = *root});

@@ -7,6 +7,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "core/base/logging.h"
+#include "core/base/repeater.h"
 #include "core/base/status.h"
 #include "server/scheduler/job_picker.h"
 #include "server/scheduler/transitions.h"
@@ -145,6 +146,7 @@ void Scheduler::JobsChangedElsewhere() {
   changes_.Notify();
   // Without an answer the next sweep looks again.
   (void)LookForWaitingJobs();
+  (void)LookForCancelledJobs();
 }
 
 std::vector<std::string> Scheduler::Conditions(const QuantJob& job) const {
@@ -172,8 +174,19 @@ absl::Status Scheduler::Finish(const FinishedJob& finished) {
   return record.job.state() == QuantJob::CANCELLING ? RecordEnd(finished) : FinishSuccessfully(finished);
 }
 
+absl::Status Scheduler::Publish(const FinishedJob& finished) {
+  // This server lets nobody else end the job; others, on the same store, go by its lease.
+  const auto renew = [&](JobRecord& record) -> absl::Status {
+    RETURN_IF_ERROR(CheckFence(record, finished.fence()));
+    record.lease_deadline = store_.Now() + options_.lease;
+    return absl::OkStatus();
+  };
+  const Repeater keep(options_.lease / 3, [&] { (void)Update(DurableStep::kRenew, finished.job(), renew); });
+  return artifacts_.Publish({finished.job(), finished.fence()}, finished.artifact());
+}
+
 absl::Status Scheduler::FinishSuccessfully(const FinishedJob& finished) {
-  const absl::Status published = artifacts_.Publish({finished.job(), finished.fence()}, finished.artifact());
+  const absl::Status published = Publish(finished);
   if (published.ok()) return RecordEnd(finished);
   if (!IsPermanent(published)) return published;
   FinishedJob failed = finished;

@@ -82,6 +82,10 @@ class Scheduler {
   // After a restart: each live lease gets a full period, since renewals could not reach a server that was away.
   absl::Status ExtendLeases();
 
+  // For a store with several servers, instead: this one takes no lease back before a full period from now. Called at
+  // its start, and while the store cannot be reached: workers could not renew either.
+  void SpareLeases();
+
   // After a restart: removes what ended attempts left in the staging area, and ended jobs as checkpoints, when the
   // server was killed.
   absl::Status DropLeftovers();
@@ -120,10 +124,14 @@ class Scheduler {
   absl::Status SweepDeadlines(absl::Time now);
   // Wakes the waiting workers, one after the other, when jobs are queued.
   absl::Status LookForWaitingJobs();
+  // Wakes all waiting workers when some job is being cancelled, for it may be theirs.
+  absl::Status LookForCancelledJobs();
   absl::Status FailOne(const JobRecord& record, absl::Time now);
   // A worker's result: published and recorded, or refused. UNAVAILABLE kEndInProgress: say it again.
   absl::Status Finish(const v1::FinishedJob& finished);
   absl::Status FinishSuccessfully(const v1::FinishedJob& finished);
+  // Renews the lease for as long as it takes.
+  absl::Status Publish(const v1::FinishedJob& finished);
   absl::Status RecordEnd(const v1::FinishedJob& finished);
   // Of an artifact that was just published.
   void SetExpiry(v1::QuantJob& job) const;
@@ -151,6 +159,7 @@ class Scheduler {
   std::atomic<bool> draining_{false};
   std::atomic<bool> watches_ended_{false};
   std::atomic<int64_t> last_sweep_us_;
+  std::atomic<int64_t> spared_until_us_{0};  // by the store's clock
 };
 
 }  // namespace quantd

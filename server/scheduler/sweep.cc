@@ -22,11 +22,14 @@ constexpr char kSweeper[] = "sweeper";
 
 absl::Status Scheduler::Sweep() {
   const absl::Time now = store_.Now();
-  absl::Status status = SweepLeases(now);
+  absl::Status status;
+  if (absl::ToUnixMicros(now) >= spared_until_us_) status = SweepLeases(now);
   status.Update(SweepDeadlines(now));
   RETURN_IF_ERROR(status);
   // Jobs whose pause after a lost attempt is over; nobody else tells the waiting workers.
   RETURN_IF_ERROR(LookForWaitingJobs());
+  // Another server that was killed may have cancelled one and not told.
+  RETURN_IF_ERROR(LookForCancelledJobs());
   last_sweep_us_ = absl::ToUnixMicros(clock_.Now());
   metrics_.Set(Metric::kSweepLastSuccess, absl::ToDoubleSeconds(clock_.Now() - absl::UnixEpoch()));
   return absl::OkStatus();
@@ -35,6 +38,13 @@ absl::Status Scheduler::Sweep() {
 absl::Status Scheduler::LookForWaitingJobs() {
   ASSIGN_OR_RETURN(const QueueSummary queue, store_.SummarizeQueue());
   if (!queue.waiting_by_device.empty()) waiting_.LookAgain();
+  return absl::OkStatus();
+}
+
+absl::Status Scheduler::LookForCancelledJobs() {
+  ASSIGN_OR_RETURN(const auto counts, store_.CountByState());
+  const auto cancelling = counts.find(QuantJob::CANCELLING);
+  if (cancelling != counts.end() && cancelling->second > 0) waiting_.WakeAll();
   return absl::OkStatus();
 }
 
@@ -113,6 +123,10 @@ absl::Status Scheduler::LoseOne(const JobRecord& record, const std::string& caus
   CountEnd(after, after.job.state() == QuantJob::CANCELLED ? "cancelled" : "expired", nullptr);
   AnnounceEnd(after);
   return DropStaged(after, record.fence);
+}
+
+void Scheduler::SpareLeases() {
+  spared_until_us_ = absl::ToUnixMicros(store_.Now() + options_.lease);
 }
 
 absl::Status Scheduler::ExtendLeases() {

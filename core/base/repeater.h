@@ -1,6 +1,6 @@
-// Calls a function regularly on a thread of its own until it is destroyed.
-#ifndef QUANTD_SERVER_DAEMON_SWEEPER_H_
-#define QUANTD_SERVER_DAEMON_SWEEPER_H_
+// Calls a function on a thread of its own until it is destroyed, first after one period.
+#ifndef QUANTD_CORE_BASE_REPEATER_H_
+#define QUANTD_CORE_BASE_REPEATER_H_
 
 #include <condition_variable>
 #include <functional>
@@ -12,13 +12,13 @@
 
 namespace quantd {
 
-class Sweeper {
+class Repeater {
  public:
-  Sweeper(absl::Duration period, std::function<void()> sweep)
-      : period_(period), sweep_(std::move(sweep)), thread_([this] { Run(); }) {}
-  Sweeper(const Sweeper&) = delete;
-  Sweeper& operator=(const Sweeper&) = delete;
-  ~Sweeper() {
+  Repeater(absl::Duration period, std::function<void()> body)
+      : period_(period), body_(std::move(body)), thread_([this] { Run(); }) {}
+  Repeater(const Repeater&) = delete;
+  Repeater& operator=(const Repeater&) = delete;
+  ~Repeater() {
     {
       const std::lock_guard<std::mutex> lock(mutex_);
       stopping_ = true;
@@ -32,13 +32,13 @@ class Sweeper {
     std::unique_lock<std::mutex> lock(mutex_);
     while (!stop_.wait_for(lock, absl::ToChronoNanoseconds(period_), [&] { return stopping_; })) {
       lock.unlock();
-      sweep_();
+      body_();
       lock.lock();
     }
   }
 
   const absl::Duration period_;
-  const std::function<void()> sweep_;
+  const std::function<void()> body_;
   std::mutex mutex_;
   std::condition_variable stop_;
   bool stopping_ = false;  // guarded by mutex_
@@ -47,4 +47,4 @@ class Sweeper {
 
 }  // namespace quantd
 
-#endif  // QUANTD_SERVER_DAEMON_SWEEPER_H_
+#endif  // QUANTD_CORE_BASE_REPEATER_H_
