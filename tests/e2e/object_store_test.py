@@ -109,7 +109,7 @@ class ObjectStore(DaemonTest):
         wrong = self.folder / "wrong"
         wrong.write_text("aws_access_key_id = nobody\naws_secret_access_key = wrong\n")
         rows = [(["--s3-credentials-file", wrong], "OBJECT_STORE_DENIED"), (["--artifact-store", "s3://absent/x"], "OBJECT_NOT_FOUND"),
-                (["--artifact-store", "/srv/artifacts"], "OBJECT_URI_INVALID"), (["--s3-endpoint", "store"], "OBJECT_ENDPOINT_INVALID")]
+                (["--artifact-store", "gs://artifacts/x"], "OBJECT_URI_INVALID"), (["--s3-endpoint", "store"], "OBJECT_ENDPOINT_INVALID")]
         for other, reason in rows:
             with self.subTest(reason=reason):
                 settings = self.settings()

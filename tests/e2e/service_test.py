@@ -89,7 +89,8 @@ class WholeJobs(DaemonTest):
 class Workers(DaemonTest):
     def test_two_workers_run_two_jobs_and_a_killed_child_fails_only_its_own(self):
         daemon = self.start(workers=2)
-        jobs = [daemon.submit(*long_job()), daemon.submit(*long_job(), "--seed", 1)]
+        once = ("--max-attempts", 1)
+        jobs = [daemon.submit(*long_job(), *once), daemon.submit(*long_job(), *once, "--seed", 1)]
         running = [daemon.wait_for(job, "RUNNING") for job in jobs]
         self.assertEqual([daemon.state(job) for job in jobs], ["RUNNING", "RUNNING"])
         self.assertNotEqual(running[0]["worker"], running[1]["worker"])
