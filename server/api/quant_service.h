@@ -6,6 +6,7 @@
 
 #include "absl/status/status.h"
 #include "quantd/v1/quant_service.grpc.pb.h"
+#include "server/api/recent_checks.h"
 #include "server/api/watch_hub.h"
 #include "server/artifacts/artifact_store.h"
 #include "server/metrics/service_metrics.h"
@@ -62,6 +63,8 @@ class QuantService final : public v1::QuantService::WithCallbackMethod_WatchQuan
                       v1::SubmitQuantJobResponse* response);
   // All checks of a spec, and the estimate.
   absl::StatusOr<v1::JobEstimate> Check(const v1::QuantJobSpec& spec, absl::Time deadline);
+  // What depends on the spec and its files alone.
+  absl::StatusOr<v1::JobEstimate> CheckSpec(const v1::QuantJobSpec& spec, absl::Time deadline);
   absl::Status CheckDevice(const v1::QuantJobSpec& spec);
   absl::Status CheckDisk(const v1::JobEstimate& estimate);
   absl::StatusOr<bool> AnswerDuplicate(const std::string& tenant, const v1::SubmitQuantJobRequest& request,
@@ -76,6 +79,7 @@ class QuantService final : public v1::QuantService::WithCallbackMethod_WatchQuan
 
   QuantServiceParts parts_;
   WatchHub watches_;
+  RecentChecks recent_checks_;
 };
 
 }  // namespace quantd

@@ -39,7 +39,7 @@ absl::StatusOr<JobNameParts> ParseJobName(absl::string_view name) {
 }
 
 std::string RandomJobId() {
-  std::random_device random;
+  static thread_local std::random_device random;  // looks for its source of randomness when it is made
   std::string id = "job-";
   for (size_t i = 0; i < kRandomCharacters; ++i) id += kAlphabet[random() % 32];
   return id;

@@ -86,11 +86,19 @@ absl::StatusOr<bool> QuantService::AnswerDuplicate(const std::string& tenant, co
 }
 
 absl::StatusOr<v1::JobEstimate> QuantService::Check(const v1::QuantJobSpec& spec, absl::Time deadline) {
+  ASSIGN_OR_RETURN(v1::JobEstimate estimate, CheckSpec(spec, deadline));
+  RETURN_IF_ERROR(CheckDevice(spec));
+  RETURN_IF_ERROR(CheckDisk(estimate));
+  return estimate;
+}
+
+absl::StatusOr<v1::JobEstimate> QuantService::CheckSpec(const v1::QuantJobSpec& spec, absl::Time deadline) {
+  const std::string key = spec.SerializeAsString();
+  if (std::optional<v1::JobEstimate> known = recent_checks_.Find(key)) return *std::move(known);
   RETURN_IF_ERROR(ValidateSpec(spec));
   RETURN_IF_ERROR(CheckPaths(spec, parts_.model_root, parts_.data_root));
   ASSIGN_OR_RETURN(v1::JobEstimate estimate, parts_.planner.Plan(spec, deadline));
-  RETURN_IF_ERROR(CheckDevice(spec));
-  RETURN_IF_ERROR(CheckDisk(estimate));
+  recent_checks_.Put(key, estimate);
   return estimate;
 }
 

@@ -17,6 +17,9 @@ namespace {
 
 constexpr int kMaxMessageBytes = 16 << 20;  // a report of some 10^4 layers
 constexpr int kShortestPingIntervalMs = 5'000;
+// Threads that stay when they have nothing to do. With gRPC's default of 2 nearly every call starts a thread and ends
+// it.
+constexpr int kMostIdleThreads = 64;
 
 // The reflection library adds itself to every server of a program that links it: this takes it out again.
 class WithoutReflection : public grpc::ServerBuilderOption {
@@ -38,10 +41,18 @@ void SetReflection(grpc::ServerBuilder& builder, bool wanted) {
   }
 }
 
+void PollUntilShutdown(grpc::CompletionQueue& queue) {
+  void* tag = nullptr;
+  bool ok = false;
+  while (queue.Next(&tag, &ok)) {
+  }
+}
+
 void SetLimits(grpc::ServerBuilder& builder, int max_threads) {
   grpc::ResourceQuota quota("quantd");
   quota.SetMaxThreads(max_threads);
   builder.SetResourceQuota(quota);
+  builder.SetSyncServerOption(grpc::ServerBuilder::MAX_POLLERS, std::min(kMostIdleThreads, max_threads));
   builder.SetMaxReceiveMessageSize(kMaxMessageBytes);
   // Two daemons on one port would each get some of the calls.
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
@@ -62,7 +73,9 @@ absl::StatusOr<std::unique_ptr<GrpcListener>> GrpcListener::Start(const GrpcOpti
   builder.AddListeningPort(address.Text(), grpc::InsecureServerCredentials(), &address.port);
   for (grpc::Service* service : services) builder.RegisterService(service);
   std::unique_ptr<GrpcListener> listener(new GrpcListener());
+  listener->queue_ = builder.AddCompletionQueue();
   listener->server_ = builder.BuildAndStart();
+  listener->poller_ = std::thread([queue = listener->queue_.get()] { PollUntilShutdown(*queue); });
   if (listener->server_ == nullptr || address.port == 0) {
     return ReasonError(
         absl::StatusCode::kFailedPrecondition, "ADDRESS_IN_USE",
@@ -75,6 +88,8 @@ absl::StatusOr<std::unique_ptr<GrpcListener>> GrpcListener::Start(const GrpcOpti
 
 GrpcListener::~GrpcListener() {
   if (server_ != nullptr) Shutdown(absl::ZeroDuration());
+  queue_->Shutdown();
+  poller_.join();
 }
 
 void GrpcListener::SetServing(bool serving) {

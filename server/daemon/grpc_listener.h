@@ -6,6 +6,7 @@
 
 #include <memory>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -35,7 +36,12 @@ class GrpcListener {
  private:
   GrpcListener() = default;
   std::string address_;
+  // grpc++ 1.51 lets its own threads wait for the network in a server with callback methods, and after a second without
+  // a call to one of those they sleep for 100 ms, during which nothing is received. Somebody waiting at this queue, to
+  // which no method belongs, keeps receiving.
+  std::unique_ptr<grpc::ServerCompletionQueue> queue_;
   std::unique_ptr<grpc::Server> server_;
+  std::thread poller_;
 };
 
 }  // namespace quantd

