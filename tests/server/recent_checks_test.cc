@@ -20,7 +20,9 @@ TEST(RecentChecksTest, OnlyTheSameSpecFindsItsEstimate) {
   checks.Put("a", EstimateOf(1));
   const auto found = checks.Find("a");
   // On a machine so busy that a tenth of a second went by, nothing is found: right as well.
-  if (found.has_value()) EXPECT_EQ(found->artifact_bytes(), 1);
+  if (found.has_value()) {
+    EXPECT_EQ(found->artifact_bytes(), 1);
+  }
   EXPECT_FALSE(checks.Find("b").has_value());
 }
 
@@ -36,7 +38,9 @@ TEST(RecentChecksTest, LaterEstimateReplacesTheFormer) {
   checks.Put("a", EstimateOf(1));
   checks.Put("a", EstimateOf(2));
   const auto found = checks.Find("a");
-  if (found.has_value()) EXPECT_EQ(found->artifact_bytes(), 2);
+  if (found.has_value()) {
+    EXPECT_EQ(found->artifact_bytes(), 2);
+  }
 }
 
 }  // namespace
