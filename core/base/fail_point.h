@@ -11,7 +11,9 @@
 // A process whose variable names an unknown point or action ends at once with exit code 2.
 //
 // QUANTD_FAIL_POINT_DIR names a folder that the processes of one test share: each pass appends the point's name and a
-// newline to `passed`, and an armed point acts in one process once, which leaves a file of the point's name there.
+// newline to `passed`, and an armed point acts in one process once, which leaves a file of the point's name there. Its
+// file `armed.PROGRAM` (armed.quantd) arms the running processes of that program instead of what they were started with:
+// each pass looks at it. Replace it by a rename, a file half written would be a mistake like any other.
 #ifndef QUANTD_CORE_BASE_FAIL_POINT_H_
 #define QUANTD_CORE_BASE_FAIL_POINT_H_
 

@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
 #include <set>
 
 #include "absl/strings/match.h"
@@ -89,6 +92,34 @@ TEST_F(FailPointTest, ExitIsLikeKill) {
   };
   EXPECT_EXIT(dies("before"), testing::KilledBySignal(SIGKILL), "");
   EXPECT_EXIT(dies("after"), testing::KilledBySignal(SIGKILL), "");
+}
+
+// Death tests start this program again, with the variable.
+TEST_F(FailPointTest, AFileArmsARunningProcess) {
+  testing::FLAGS_gtest_death_test_style = "threadsafe";
+  setenv("QUANTD_FAIL_POINT_DIR", MakeTempDir().c_str(), /*overwrite=*/0);
+  const std::string armed = absl::StrCat(getenv("QUANTD_FAIL_POINT_DIR"), "/armed.core_base_test");
+  const auto arm = [&](const char* text) { std::ofstream(armed) << text; };
+  const auto dies_at_the_second = [&] {
+    if (!RunStep().ok()) _exit(1);
+    arm("submit.commit.after=error;submit.commit.before=exit@2");
+    if (ReasonOf(RunStep()) != "FAIL_POINT") _exit(2);
+    (void)RunStep();
+  };
+  EXPECT_EXIT(dies_at_the_second(), testing::KilledBySignal(SIGKILL), "");
+  const auto is_disarmed = [&] {
+    arm("claim.commit.before=error@2");
+    if (!RunStep(DurableStep::kClaim).ok()) _exit(1);
+    std::filesystem::remove(armed);
+    _exit(RunStep(DurableStep::kClaim).ok() ? 0 : 2);
+  };
+  EXPECT_EXIT(is_disarmed(), testing::ExitedWithCode(0), "");
+  const auto is_mistaken = [&] {
+    arm("submit.commit=exit");
+    (void)RunStep();
+  };
+  EXPECT_EXIT(is_mistaken(), testing::ExitedWithCode(2), "FAIL_POINT_UNKNOWN");
+  unsetenv("QUANTD_FAIL_POINT_DIR");
 }
 
 TEST_F(FailPointTest, MistakesAreNamed) {

@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
 #include "client/request_id.h"
 #include "client/rpc_status.h"
 #include "core/base/status.h"
@@ -19,18 +20,25 @@ using v1::QuantJob;
 constexpr milliseconds kCallLimit{2000};
 constexpr milliseconds kPause{20};
 
-// Kinds of jobs. The `quant` of the crash test looks at the label `kind`: "poison" dies, "slow" first waits.
+// Kinds of jobs. The `quant` of the crash test looks at the label `kind`: "poison" dies, "slow" first waits, "overdue"
+// waits until its run time is over. "impatient" is over when no worker takes it soon.
 struct Kind {
   const char* name;
   const char* preset;
   int bits;
-  int share;  // of 10
+  int share;  // of 20
+  bool may_fail;
+  int64_t queue_timeout_ms = 0;
+  int64_t run_timeout_ms = 0;
 };
-constexpr Kind kKinds[] = {
-    {"four", "rtn", 4, 4}, {"calibrated", "gptq", 4, 3}, {"slow", "rtn", 2, 2}, {"poison", "rtn", 5, 1}};
+constexpr Kind kKinds[] = {{"four", "rtn", 4, 7, false},           {"calibrated", "gptq", 4, 5, false},
+                           {"slow", "rtn", 2, 4, false},           {"poison", "rtn", 5, 1, true},
+                           {"overdue", "rtn", 3, 2, true, 0, 200}, {"impatient", "rtn", 6, 1, true, 30, 0}};
+constexpr int kShares = 20;
+constexpr absl::string_view kPoison = "poison";
 
 const Kind& RandomKind(std::mt19937_64& random) {
-  int at = static_cast<int>(random() % 10);
+  int at = static_cast<int>(random() % kShares);
   for (const Kind& kind : kKinds) {
     if (at < kind.share) return kind;
     at -= kind.share;
@@ -50,10 +58,12 @@ v1::SubmitQuantJobRequest RequestOf(const Kind& kind) {
     spec.mutable_calibration()->set_length(64);
   }
   (*spec.mutable_recipe()->mutable_overrides()->mutable_fields())["bits"].set_number_value(kind.bits);
+  spec.set_queue_timeout_ms(kind.queue_timeout_ms);
+  spec.set_run_timeout_ms(kind.run_timeout_ms);
   (*spec.mutable_labels())["kind"] = kind.name;
   (*spec.mutable_labels())["request"] = request.request_id();
   // Many of a job's attempts may be killed here; only the poisonous are to fail.
-  spec.set_max_attempts(std::string(kind.name) == "poison" ? 1 : 10);
+  spec.set_max_attempts(kind.name == kPoison ? 1 : 10);
   return request;
 }
 
@@ -89,11 +99,12 @@ bool Clients::Note(const grpc::Status& status) {
   return status.ok();
 }
 
-grpc::Status Clients::Submit(const v1::SubmitQuantJobRequest& request, const std::string& kind) {
+grpc::Status Clients::Submit(const v1::SubmitQuantJobRequest& request, bool may_fail) {
   Call call;
   v1::SubmitQuantJobResponse response;
   const grpc::Status status = stub_->SubmitQuantJob(&call, request, &response);
-  if (Note(status)) ledger_.Accepted(request.spec().labels().at("request"), response.job().name(), kind);
+  const auto& labels = request.spec().labels();
+  if (Note(status)) ledger_.Accepted({labels.at("request"), labels.at("kind"), may_fail}, response.job().name());
   return status;
 }
 
@@ -104,11 +115,11 @@ void Clients::SubmitOne(std::mt19937_64& random) {
   if (random() % 4 == 0) {
     // Such a job can be purged at once, and its client must not ask twice.
     request.clear_request_id();
-    (void)Submit(request, kind.name);
+    (void)Submit(request, kind.may_fail);
     return;
   }
   while (true) {
-    const grpc::Status status = Submit(request, kind.name);
+    const grpc::Status status = Submit(request, kind.may_fail);
     if (status.ok()) break;
     const grpc::StatusCode code = status.error_code();
     if (code == grpc::UNAVAILABLE || code == grpc::DEADLINE_EXCEEDED || code == grpc::RESOURCE_EXHAUSTED) continue;
@@ -116,7 +127,7 @@ void Clients::SubmitOne(std::mt19937_64& random) {
     return;
   }
   // A client that did not get the answer asks again although the server has given it.
-  if (random() % 4 == 0) (void)Submit(request, kind.name);
+  if (random() % 4 == 0) (void)Submit(request, kind.may_fail);
 }
 
 void Clients::Cancel(const std::string& name) {
@@ -129,21 +140,31 @@ void Clients::Cancel(const std::string& name) {
   ledger_.Saw(job);
 }
 
-void Clients::Delete(const std::string& name) {
+bool Clients::Delete(const std::string& name) {
   ledger_.DeleteTried(name);
   Call call;
   v1::DeleteQuantJobRequest request;
   request.set_name(name);
   QuantJob job;
-  if (Note(stub_->DeleteQuantJob(&call, request, &job))) ledger_.Saw(job);
+  if (!Note(stub_->DeleteQuantJob(&call, request, &job))) return false;
+  ledger_.Saw(job);
+  return true;
 }
 
-void Clients::Undelete(const std::string& name) {
+bool Clients::Undelete(const std::string& name) {
   Call call;
   v1::UndeleteQuantJobRequest request;
   request.set_name(name);
   QuantJob job;
-  if (Note(stub_->UndeleteQuantJob(&call, request, &job))) ledger_.Saw(job);
+  if (!Note(stub_->UndeleteQuantJob(&call, request, &job))) return false;
+  ledger_.Saw(job);
+  return true;
+}
+
+// A deletion without an answer may come about even after the undeletion.
+void Clients::DeleteForAWhile(const std::string& name, bool undelete) {
+  const bool deleted = Delete(name);
+  if (undelete && Undelete(name) && deleted) ledger_.UndeleteAcknowledged(name);
 }
 
 void Clients::Get(const std::string& name) {
@@ -168,15 +189,15 @@ void Clients::ChangeSome(std::mt19937_64& random) {
   const auto ended = ledger_.RandomJob(random, /*terminal=*/true);
   switch (random() % 16) {
     case 0:
+    case 1:
       if (live.has_value()) Cancel(*live);
       break;
-    case 1:
     case 2:
-      if (ended.has_value()) Delete(*ended);
-      if (ended.has_value() && random() % 2 == 0) Undelete(*ended);
-      break;
     case 3:
+      if (ended.has_value()) DeleteForAWhile(*ended, random() % 2 == 0);
+      break;
     case 4:
+    case 5:
       if (live.has_value()) Get(*live);
       break;
     default:

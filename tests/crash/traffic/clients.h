@@ -34,10 +34,11 @@ class Clients {
   int64_t operations() const { return operations_; }
 
  private:
-  grpc::Status Submit(const v1::SubmitQuantJobRequest& request, const std::string& kind);
+  grpc::Status Submit(const v1::SubmitQuantJobRequest& request, bool may_fail);
   void Cancel(const std::string& name);
-  void Delete(const std::string& name);
-  void Undelete(const std::string& name);
+  bool Delete(const std::string& name);
+  bool Undelete(const std::string& name);
+  void DeleteForAWhile(const std::string& name, bool undelete);
   void Get(const std::string& name);
   void ListNewest();
   bool Note(const grpc::Status& status);

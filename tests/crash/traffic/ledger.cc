@@ -11,15 +11,14 @@ bool IsTerminal(QuantJob::State state) {
          state == QuantJob::CANCELLED;
 }
 
-void Ledger::Accepted(const std::string& request_id, const std::string& name, const std::string& kind) {
+void Ledger::Accepted(const Submission& submission, const std::string& name) {
   const std::lock_guard<std::mutex> lock(mutex_);
-  const auto [known, first] = name_by_request_.emplace(request_id, name);
+  const auto [known, first] = name_by_request_.emplace(submission.request_id, name);
   if (!first && known->second != name) {
-    problems_.push_back(absl::StrCat("duplicated: request ", request_id, " gave ", known->second, " and ", name));
+    problems_.push_back(
+        absl::StrCat("duplicated: request ", submission.request_id, " gave ", known->second, " and ", name));
   }
-  AcceptedJob& job = jobs_[name];
-  job.request_id = request_id;
-  job.kind = kind;
+  jobs_[name].submission = submission;
 }
 
 void Ledger::CancelAcknowledged(const std::string& name) {
@@ -30,6 +29,11 @@ void Ledger::CancelAcknowledged(const std::string& name) {
 void Ledger::DeleteTried(const std::string& name) {
   const std::lock_guard<std::mutex> lock(mutex_);
   jobs_[name].delete_tried = true;
+}
+
+void Ledger::UndeleteAcknowledged(const std::string& name) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  jobs_[name].delete_tried = false;
 }
 
 void Ledger::Saw(const QuantJob& job) {
@@ -43,19 +47,31 @@ void Ledger::Saw(const QuantJob& job) {
     problems_.push_back(absl::StrCat("changed: ", job.name(), " was ", QuantJob::State_Name(known.terminal), ", is ",
                                      QuantJob::State_Name(job.state())));
   }
-  if (!IsTerminal(job.state())) return;
+  if (IsTerminal(job.state())) CheckEnd(job, known);
+}
+
+void Ledger::CheckEnd(const QuantJob& job, AcceptedJob& known) {
   if (known.cancel_acknowledged && job.state() != QuantJob::CANCELLED) {
     problems_.push_back(
         absl::StrCat("changed: ", job.name(), " was cancelled, became ", QuantJob::State_Name(job.state())));
   }
+  const bool first_sight = !IsTerminal(known.terminal);
   known.terminal = job.state();
-  if (job.state() != QuantJob::SUCCEEDED) return;
+  if (job.state() == QuantJob::SUCCEEDED) {
+    CheckDigest(job, known);
+  } else if (job.state() != QuantJob::CANCELLED && !known.submission.may_fail && first_sight) {
+    problems_.push_back(absl::StrCat("failed: ", job.name(), " of kind ", known.submission.kind, ": ",
+                                     job.error().reason(), ": ", job.error().message()));
+  }
+}
+
+// The same input gives the same bytes, whatever was killed on the way.
+void Ledger::CheckDigest(const QuantJob& job, AcceptedJob& known) {
   known.digest = job.artifact().digest();
-  // The same input gives the same bytes, whatever was killed on the way.
-  const auto [same, first] = digest_by_kind_.emplace(known.kind, known.digest);
+  const auto [same, first] = digest_by_kind_.emplace(known.submission.kind, known.digest);
   if (!first && same->second != known.digest) {
-    problems_.push_back(absl::StrCat("different bytes: ", job.name(), " of kind ", known.kind, " has digest ",
-                                     known.digest, ", an earlier one ", same->second));
+    problems_.push_back(absl::StrCat("different bytes: ", job.name(), " of kind ", known.submission.kind,
+                                     " has digest ", known.digest, ", an earlier one ", same->second));
   }
 }
 
@@ -84,6 +100,11 @@ int64_t Ledger::unfinished() {
 std::map<std::string, AcceptedJob> Ledger::jobs() {
   const std::lock_guard<std::mutex> lock(mutex_);
   return jobs_;
+}
+
+std::map<std::string, std::string> Ledger::digest_by_kind() {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  return digest_by_kind_;
 }
 
 std::vector<std::string> Ledger::problems() {

@@ -14,9 +14,14 @@
 
 namespace quantd::crash {
 
-struct AcceptedJob {
-  std::string request_id;
+struct Submission {
+  std::string request_id;  // as its label `request` says
   std::string kind;
+  bool may_fail = false;
+};
+
+struct AcceptedJob {
+  Submission submission;
   bool cancel_acknowledged = false;
   bool delete_tried = false;  // its rows may be gone
   v1::QuantJob::State terminal = v1::QuantJob::STATE_UNSPECIFIED;
@@ -27,11 +32,14 @@ struct AcceptedJob {
 // Thread-safe.
 class Ledger {
  public:
-  // A job's name came back for this request id: for the second time with another name is a problem.
-  void Accepted(const std::string& request_id, const std::string& name, const std::string& kind);
+  // A job's name came back for this submission: for the second time with another name is a problem.
+  void Accepted(const Submission& submission, const std::string& name);
   void CancelAcknowledged(const std::string& name);
   void DeleteTried(const std::string& name);
-  // A job as somebody was shown it: checks that it does not leave a terminal state or change its result.
+  // Of an acknowledged deletion: from here on its rows must be there again.
+  void UndeleteAcknowledged(const std::string& name);
+  // A job as somebody was shown it: checks that it does not leave a terminal state, change its result or fail when it
+  // may not.
   void Saw(const v1::QuantJob& job);
   void Problem(const std::string& what);
 
@@ -40,9 +48,13 @@ class Ledger {
   int64_t unfinished();
 
   std::map<std::string, AcceptedJob> jobs();
+  std::map<std::string, std::string> digest_by_kind();
   std::vector<std::string> problems();
 
  private:
+  void CheckEnd(const v1::QuantJob& job, AcceptedJob& known);
+  void CheckDigest(const v1::QuantJob& job, AcceptedJob& known);
+
   std::mutex mutex_;
   std::map<std::string, AcceptedJob> jobs_;  // by name
   std::map<std::string, std::string> name_by_request_;

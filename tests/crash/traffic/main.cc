@@ -1,37 +1,89 @@
 // crash-traffic SERVER SETTLE_SECONDS: clients of a crash test (tests/crash/crash_test.py).
 //
-// Works until its standard input ends, and prints `operations N`, the calls answered so far, ten times a second. Then
-// it waits until every accepted job is over, at most SETTLE_SECONDS, compares what it was told with what the server
-// has, and prints one JSON object: submitted, lost, duplicated, stuck (numbers) and problems (texts).
+// Works until its standard input ends, and prints `operations N`, the calls answered so far, many times a second. For
+// each byte of the input it compares what it was told with what the server has, while the traffic goes on, and prints
+// `checked OBJECT` in JSON: submitted, lost, duplicated, stuck (numbers) and problems (texts); `checked {}` when the
+// server did not answer. At the end it waits until every job is over, at most SETTLE_SECONDS, compares again, and
+// prints `ended OBJECT`, which also has the calls and the digest of the artifacts of each kind of job.
 #include <poll.h>
 #include <signal.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
-#include <map>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <thread>
 #include <vector>
 
-#include "absl/strings/str_cat.h"
 #include "core/base/json.h"
 #include "core/base/program.h"
 #include "tests/crash/traffic/clients.h"
+#include "tests/crash/traffic/comparison.h"
 
 namespace quantd::crash {
 namespace {
 
 // More would only wait: a tiny job takes a tenth of a second of a core.
 constexpr int64_t kMostUnfinished = 12;
-constexpr auto kBeat = std::chrono::milliseconds(100);
+constexpr auto kBeat = std::chrono::milliseconds(20);
 
-bool InputEnded() {
+enum class Order { kNone, kCheck, kEnd };
+
+// The next byte of the input, if one comes soon.
+Order NextOrder() {
   pollfd input = {STDIN_FILENO, POLLIN, 0};
-  if (poll(&input, 1, static_cast<int>(kBeat.count())) <= 0) return false;
+  if (poll(&input, 1, static_cast<int>(kBeat.count())) <= 0) return Order::kNone;
   char byte;
-  return read(STDIN_FILENO, &byte, 1) <= 0;
+  return read(STDIN_FILENO, &byte, 1) == 1 ? Order::kCheck : Order::kEnd;
+}
+
+bool AllOver(const std::vector<v1::QuantJob>& jobs) {
+  return std::all_of(jobs.begin(), jobs.end(), [](const v1::QuantJob& job) { return IsTerminal(job.state()); });
+}
+
+std::vector<v1::QuantJob> Settle(Clients& clients, std::chrono::seconds limit) {
+  const auto end = std::chrono::steady_clock::now() + limit;
+  std::vector<v1::QuantJob> jobs;
+  while (std::chrono::steady_clock::now() < end) {
+    if (clients.ListAll(jobs) && AllOver(jobs)) break;
+    std::this_thread::sleep_for(kBeat);
+  }
+  return jobs;
+}
+
+// While the traffic goes on: everything accepted is there, once.
+void Check(Clients& clients) {
+  Comparison comparison = {.accepted = clients.ledger().jobs(), .listed = {}, .settled = false};
+  if (!clients.ListAll(comparison.listed)) {
+    std::printf("checked {}\n");
+    return;
+  }
+  Json report = Compare(comparison, clients.ledger());
+  report["problems"] = clients.ledger().problems();
+  std::printf("checked %s\n", report.dump().c_str());
+}
+
+void Report(Clients& clients, std::chrono::seconds settle_limit) {
+  Comparison comparison = {.accepted = {}, .listed = Settle(clients, settle_limit), .settled = true};
+  comparison.accepted = clients.ledger().jobs();
+  Json report = Compare(comparison, clients.ledger());
+  report["operations"] = clients.operations();
+  report["digests"] = clients.ledger().digest_by_kind();
+  report["problems"] = clients.ledger().problems();
+  std::printf("ended %s\n", report.dump().c_str());
+}
+
+// Orders, until the last one.
+void Serve(Clients& clients) {
+  while (true) {
+    const Order order = NextOrder();
+    if (order == Order::kEnd) return;
+    if (order == Order::kCheck) Check(clients);
+    std::printf("operations %lld\n", static_cast<long long>(clients.operations()));
+    std::fflush(stdout);
+  }
 }
 
 void RunTraffic(Clients& clients) {
@@ -52,62 +104,15 @@ void RunTraffic(Clients& clients) {
   }
   start(seed + 2, [&](std::mt19937_64& random) {
     clients.ChangeSome(random);
-    std::this_thread::sleep_for(std::chrono::milliseconds(15));
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
   });
   start(seed + 3, [&](std::mt19937_64& random) {
     clients.WatchOne(random, stop);
     std::this_thread::sleep_for(std::chrono::milliseconds(10));
   });
-  while (!InputEnded()) {
-    std::printf("operations %lld\n", static_cast<long long>(clients.operations()));
-    std::fflush(stdout);
-  }
+  Serve(clients);
   stop = true;
   for (std::thread& thread : threads) thread.join();
-}
-
-std::vector<v1::QuantJob> Settle(Clients& clients, std::chrono::seconds limit) {
-  const auto end = std::chrono::steady_clock::now() + limit;
-  std::vector<v1::QuantJob> jobs;
-  while (std::chrono::steady_clock::now() < end) {
-    if (clients.ListAll(jobs) && clients.ledger().unfinished() == 0) break;
-    std::this_thread::sleep_for(kBeat);
-  }
-  return jobs;
-}
-
-Json Compare(Clients& clients, const std::vector<v1::QuantJob>& listed) {
-  std::map<std::string, int> jobs_by_request;
-  std::map<std::string, const v1::QuantJob*> by_name;
-  int64_t duplicated = 0, lost = 0, stuck = 0;
-  for (const v1::QuantJob& job : listed) {
-    by_name[job.name()] = &job;
-    if (++jobs_by_request[job.spec().labels().at("request")] == 2) ++duplicated;
-  }
-  std::map<std::string, int64_t> states;
-  for (const auto& [name, job] : clients.ledger().jobs()) {
-    const auto found = by_name.find(name);
-    if (found == by_name.end()) {
-      if (job.delete_tried) continue;
-      ++lost;
-      clients.ledger().Problem(absl::StrCat("lost: ", name));
-      continue;
-    }
-    const v1::QuantJob::State state = found->second->state();
-    ++states[v1::QuantJob::State_Name(state)];
-    if (!IsTerminal(state)) {
-      ++stuck;
-      clients.ledger().Problem(absl::StrCat("stuck: ", name, " ", found->second->ShortDebugString()));
-    }
-  }
-  Json report = {{"submitted", clients.ledger().jobs().size()},
-                 {"lost", lost},
-                 {"duplicated", duplicated},
-                 {"stuck", stuck},
-                 {"states", states},
-                 {"operations", clients.operations()}};
-  report["problems"] = clients.ledger().problems();
-  return report;
 }
 
 int Main(int argc, char** argv) {
@@ -118,8 +123,7 @@ int Main(int argc, char** argv) {
   signal(SIGPIPE, SIG_IGN);
   Clients clients(argv[1]);
   RunTraffic(clients);
-  const std::vector<v1::QuantJob> jobs = Settle(clients, std::chrono::seconds(std::atoi(argv[2])));
-  std::printf("%s\n", Compare(clients, jobs).dump().c_str());
+  Report(clients, std::chrono::seconds(std::atoi(argv[2])));
   return 0;
 }
 

@@ -6,6 +6,8 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
+#include <fstream>
+#include <iterator>
 #include <map>
 #include <mutex>
 #include <string>
@@ -42,23 +44,23 @@ absl::Status Act(const FailPointRule& rule, const std::string& name) {
   return absl::OkStatus();
 }
 
+void EndUnlessOk(const char* source, const absl::Status& armed) {
+  if (armed.ok()) return;
+  std::fprintf(stderr, "%s: %s: %s\n", source, ReasonOf(armed).c_str(), std::string(armed.message()).c_str());
+  _exit(kExitUsage);
+}
+
 class FailPoints {
  public:
   FailPoints() {
     if (const char* folder = std::getenv("QUANTD_FAIL_POINT_DIR"); folder != nullptr) folder_ = folder;
     const char* text = std::getenv("QUANTD_FAIL_POINTS");
-    const absl::Status armed = Arm(text == nullptr ? "" : text);
-    if (armed.ok()) return;
-    std::fprintf(stderr, "QUANTD_FAIL_POINTS: %s: %s\n", ReasonOf(armed).c_str(), std::string(armed.message()).c_str());
-    _exit(kExitUsage);
+    EndUnlessOk("QUANTD_FAIL_POINTS", Arm(text == nullptr ? "" : text));
   }
 
   absl::Status Arm(absl::string_view text) {
-    ASSIGN_OR_RETURN(auto rules, ParseFailPoints(text));
     const std::lock_guard<std::mutex> lock(mutex_);
-    rules_ = std::move(rules);
-    armed_at_ = counts_;
-    return absl::OkStatus();
+    return ArmLocked(text);
   }
 
   absl::Status Pass(DurableStep step, FailPointSide side) {
@@ -66,6 +68,7 @@ class FailPoints {
     FailPointRule rule;
     {
       const std::lock_guard<std::mutex> lock(mutex_);
+      RereadFile();
       const int64_t pass = ++counts_[name] - armed_at_[name];
       Record(name);
       const auto found = rules_.find(name);
@@ -83,6 +86,22 @@ class FailPoints {
   }
 
  private:
+  absl::Status ArmLocked(absl::string_view text) {
+    ASSIGN_OR_RETURN(auto rules, ParseFailPoints(text));
+    rules_ = std::move(rules);
+    armed_at_ = counts_;
+    return absl::OkStatus();
+  }
+
+  void RereadFile() {
+    if (folder_.empty()) return;
+    std::ifstream file(absl::StrCat(folder_, "/armed.", program_invocation_short_name));
+    const std::string text{std::istreambuf_iterator<char>(file), {}};
+    if (text == text_of_file_) return;
+    text_of_file_ = text;
+    EndUnlessOk("QUANTD_FAIL_POINT_DIR", ArmLocked(text));
+  }
+
   // One write of a whole line to a file opened for appending: lines of several processes do not mix.
   void Record(const std::string& name) {
     if (folder_.empty()) return;
@@ -99,7 +118,8 @@ class FailPoints {
     return fd >= 0;
   }
 
-  std::string folder_;  // empty: this process alone
+  std::string folder_;        // empty: this process alone
+  std::string text_of_file_;  // when it was last read
   std::mutex mutex_;
   std::map<std::string, FailPointRule> rules_;
   std::map<std::string, int64_t> counts_;
