@@ -1,6 +1,7 @@
 #include "server/api/watch_hub.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "absl/strings/str_format.h"
 #include "core/base/clock.h"
@@ -13,6 +14,8 @@ namespace {
 
 // How often clients that do not read are looked for.
 constexpr absl::Duration kRound = absl::Milliseconds(250);
+// Reading all watched jobs is followed by so many times its own duration without.
+constexpr int kLookAtAllPause = 10;
 
 absl::Status CheckRevision(int64_t from_revision, int64_t newest) {
   if (from_revision >= 0 && from_revision <= newest) return absl::OkStatus();
@@ -27,11 +30,16 @@ absl::Status CheckRevision(int64_t from_revision, int64_t newest) {
 
 WatchHub::WatchHub(WatchHubOptions options, WatchServices services)
     : options_(options), services_(std::move(services)), thread_([this] { Run(); }) {
-  services_.scheduler.changes().SetListener([this] { Wake(); });
+  services_.scheduler.news().SetListener([this](absl::string_view job) {
+    Note([&](Happened& happened) {
+      if (job.empty()) happened.any_changed = true;
+      if (!job.empty()) happened.changed.emplace(job);
+    });
+  });
 }
 
 WatchHub::~WatchHub() {
-  services_.scheduler.changes().SetListener(nullptr);
+  services_.scheduler.news().SetListener(nullptr);
   {
     const std::lock_guard<std::mutex> lock(mutex_);
     stopping_ = true;
@@ -45,57 +53,84 @@ grpc::ServerWriteReactor<v1::WatchQuantJobResponse>* WatchHub::Watch(grpc::Callb
   services_.metrics.Add(Metric::kWatchStreams, 1);
   const absl::Time begin = RealClock().Now();
   WatchStream::Events events;
-  events.on_idle = [this] { Wake(); };
+  events.on_idle = [this] { Note([](Happened& happened) { happened.idle = true; }); };
   events.on_finish = [this, begin](const absl::Status& status) {
     return FinishRpc(services_.metrics, "WatchQuantJob", begin, status);
   };
   events.on_done = [this](const WatchStream* stream) {
     services_.metrics.Add(Metric::kWatchStreams, -1);
-    const std::lock_guard<std::mutex> lock(mutex_);
-    gone_.push_back(stream);
+    Note([&](Happened& happened) { happened.gone.push_back(stream); });
   };
   const auto stream = std::make_shared<WatchStream>(context, request, std::move(events));
   stream->KeepUntilDone(stream);
-  {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    arrived_.push_back(stream);
-    news_ = true;
-  }
-  woken_.notify_one();
+  Note([&](Happened& happened) { happened.arrived.push_back(stream); });
   return stream.get();
 }
 
-void WatchHub::Wake() {
+void WatchHub::Note(const std::function<void(Happened& happened)>& what) {
   {
     const std::lock_guard<std::mutex> lock(mutex_);
-    news_ = true;
+    what(happened_);
+    noted_ = true;
   }
   woken_.notify_one();
 }
 
 void WatchHub::Run() {
-  std::unique_lock<std::mutex> lock(mutex_);
-  while (!stopping_) {
-    woken_.wait_for(lock, absl::ToChronoNanoseconds(kRound), [this] { return news_ || stopping_; });
-    news_ = false;
-    for (std::shared_ptr<WatchStream>& stream : arrived_) watchers_.push_back({.stream = std::move(stream)});
-    arrived_.clear();
-    watchers_.remove_if([this](const Watcher& watcher) {
-      return std::find(gone_.begin(), gone_.end(), watcher.stream.get()) != gone_.end();
-    });
-    gone_.clear();
-    lock.unlock();
-    Serve(services_.scheduler.changes().generation());
-    lock.lock();
+  while (true) {
+    Happened happened = Await();
+    {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      if (stopping_) return;
+    }
+    Admit(happened);
+    MarkChanged(happened);
+    const absl::Time now = RealClock().Now();
+    const bool round = now >= next_round_;
+    if (round) next_round_ = now + kRound;
+    Serve(/*all=*/round || happened.idle || services_.scheduler.watches_ended());
   }
 }
 
-void WatchHub::Serve(uint64_t generation) {
-  News news;
-  for (Watcher& watcher : watchers_) ServeOne(watcher, generation, news);
+WatchHub::Happened WatchHub::Await() {
+  const absl::Time now = RealClock().Now();
+  const absl::Time until = any_changed_ ? std::min(next_round_, next_look_at_all_) : next_round_;
+  const absl::Duration patience = std::clamp(until - now, absl::ZeroDuration(), kRound);
+  std::unique_lock<std::mutex> lock(mutex_);
+  woken_.wait_for(lock, absl::ToChronoNanoseconds(patience), [this] { return noted_ || stopping_; });
+  noted_ = false;
+  return std::exchange(happened_, {});
 }
 
-void WatchHub::ServeOne(Watcher& watcher, uint64_t generation, News& news) {
+void WatchHub::Admit(Happened& happened) {
+  for (std::shared_ptr<WatchStream>& stream : happened.arrived) watchers_.push_back({.stream = std::move(stream)});
+  if (happened.gone.empty()) return;
+  const std::unordered_set<const WatchStream*> gone(happened.gone.begin(), happened.gone.end());
+  watchers_.remove_if([&](const Watcher& watcher) { return gone.count(watcher.stream.get()) > 0; });
+}
+
+void WatchHub::MarkChanged(const Happened& happened) {
+  any_changed_ = any_changed_ || happened.any_changed;
+  const bool all = any_changed_ && RealClock().Now() >= next_look_at_all_;
+  if (all) any_changed_ = false;
+  if (!all && happened.changed.empty()) return;
+  for (Watcher& watcher : watchers_) {
+    watcher.changed = watcher.changed || all || happened.changed.count(watcher.id) > 0;
+  }
+  if (!all) return;
+  const absl::Time begin = RealClock().Now();
+  Serve(/*all=*/true);
+  next_look_at_all_ = RealClock().Now() + kLookAtAllPause * (RealClock().Now() - begin);
+}
+
+void WatchHub::Serve(bool all) {
+  News news;
+  for (Watcher& watcher : watchers_) {
+    if (all || watcher.changed) ServeOne(watcher, news);
+  }
+}
+
+void WatchHub::ServeOne(Watcher& watcher, News& news) {
   if (CutOffIfSlow(watcher) || !watcher.stream->idle()) return;
   if (watcher.terminal) return watcher.stream->End(absl::OkStatus());
   const bool begins = watcher.id.empty();
@@ -103,8 +138,8 @@ void WatchHub::ServeOne(Watcher& watcher, uint64_t generation, News& news) {
     return watcher.stream->End(ReasonError(absl::StatusCode::kUnavailable, "DRAINING",
                                            "the server is shutting down; watch again from the last revision seen"));
   }
-  if (!begins && watcher.looked_at == generation) return;
-  watcher.looked_at = generation;
+  if (!watcher.changed) return;
+  watcher.changed = false;
   const absl::Status status = begins ? Begin(watcher, news) : Continue(watcher, news);
   if (!status.ok()) watcher.stream->End(status);
 }

@@ -1,5 +1,8 @@
-// Every open watch, served by one thread: it reads each watched job's changes once, however many watch it, and gives
-// them to the streams that are idle. No thread waits for a client.
+// Every open watch, served by one thread: it reads each watched job that has changed once, however many watch it, and
+// gives its changes to the streams that are idle. No thread waits for a client.
+//
+// When it is only known that some job has changed, for another server changed it, all watched jobs are read; that takes
+// a tenth of the thread's time at most, so news of other servers' changes come later the more jobs are watched.
 //
 // A client that does not read holds up nobody but itself: when a message has been on its way to it for `patience`, the
 // call ends with RESOURCE_EXHAUSTED WATCHER_TOO_SLOW behind that message; after as long again it is cut off without a
@@ -15,6 +18,7 @@
 #include <mutex>
 #include <string>
 #include <thread>
+#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -53,20 +57,32 @@ class WatchHub {
  private:
   struct Watcher {
     std::shared_ptr<WatchStream> stream;
-    std::string id = {};     // of the job; empty until the first look
-    int64_t revision = 0;    // of the last message given to the stream
-    uint64_t looked_at = 0;  // generation of the changes when it was last given news
-    bool terminal = false;   // nothing follows
+    std::string id = {};    // of the job; empty until the first look
+    int64_t revision = 0;   // of the last message given to the stream
+    bool changed = true;    // the job has, or may have, since it was last read
+    bool terminal = false;  // nothing follows
     absl::Time too_slow_since = absl::InfiniteFuture();
   };
   // What a job's watchers have to be told in this round, by job and the revision they have seen.
   using News = std::map<std::pair<std::string, int64_t>, std::vector<WatchMessage>>;
 
+  // What has happened since the last round.
+  struct Happened {
+    std::vector<std::shared_ptr<WatchStream>> arrived;
+    std::vector<const WatchStream*> gone;
+    std::unordered_set<std::string> changed;  // jobs
+    bool any_changed = false;                 // which one is not known
+    bool idle = false;                        // some stream has become it
+  };
+
   void Run();
-  void Wake();
-  // One look at every watcher; `generation` is that of the changes.
-  void Serve(uint64_t generation);
-  void ServeOne(Watcher& watcher, uint64_t generation, News& news);
+  // Waits for it, at most for a round.
+  Happened Await();
+  void Note(const std::function<void(Happened& happened)>& what);
+  void Admit(Happened& happened);
+  void MarkChanged(const Happened& happened);
+  void Serve(bool all);
+  void ServeOne(Watcher& watcher, News& news);
   // Checks the request and gives the first messages.
   absl::Status Begin(Watcher& watcher, News& news);
   absl::Status Continue(Watcher& watcher, News& news);
@@ -81,14 +97,16 @@ class WatchHub {
 
   std::mutex mutex_;
   std::condition_variable woken_;
-  // Guarded by mutex_.
-  bool news_ = false;
-  bool stopping_ = false;
-  std::vector<std::shared_ptr<WatchStream>> arrived_;
-  std::vector<const WatchStream*> gone_;
+  bool noted_ = false;     // guarded by mutex_
+  bool stopping_ = false;  // guarded by mutex_
+  Happened happened_;      // guarded by mutex_
 
-  std::list<Watcher> watchers_;  // of the thread alone
-  std::thread thread_;           // last: uses all of the above
+  // Of the thread alone.
+  std::list<Watcher> watchers_;
+  bool any_changed_ = false;  // and not all watched jobs have been read since
+  absl::Time next_look_at_all_ = absl::InfinitePast();
+  absl::Time next_round_ = absl::InfinitePast();
+  std::thread thread_;  // last: uses all of the above
 };
 
 }  // namespace quantd

@@ -61,7 +61,7 @@ absl::Status Checkpoints::Commit(const StagingKey& key, const v1::Checkpoint& ch
     if (over.ok() && *over) Drop(key.job);
     return replaced.status();
   }
-  on_change_();
+  on_change_(key.job);
   LogIfKept(key.job, artifacts_.RemoveCheckpointFiles(key.job, *replaced));
   return absl::OkStatus();
 }

@@ -26,7 +26,8 @@ namespace quantd {
 class Checkpoints {
  public:
   // `on_change` is called after each job that a commit has changed.
-  Checkpoints(JobStore& store, ArtifactStore& artifacts, Clock& clock, std::function<void()> on_change)
+  Checkpoints(JobStore& store, ArtifactStore& artifacts, Clock& clock,
+              std::function<void(absl::string_view job)> on_change)
       : store_(store), artifacts_(artifacts), clock_(clock), on_change_(std::move(on_change)) {}
 
   // Makes uploaded files the job's newest checkpoint, durably. Errors of ArtifactStore::CommitCheckpoint.
@@ -54,7 +55,7 @@ class Checkpoints {
   JobStore& store_;
   ArtifactStore& artifacts_;
   Clock& clock_;
-  const std::function<void()> on_change_;
+  const std::function<void(absl::string_view job)> on_change_;
   HeldNames committing_;  // jobs, so that of two commits the files of neither are removed by the other
 };
 

@@ -74,7 +74,7 @@ Scheduler::Scheduler(SchedulerOptions options, SchedulerServices services)
       artifacts_(services.artifacts),
       clock_(services.clock),
       metrics_(services.metrics),
-      checkpoints_(services.store, services.artifacts, services.clock, [this] { changes_.Notify(); }),
+      checkpoints_(services.store, services.artifacts, services.clock, [this](absl::string_view job) { news_.Changed(job); }),
       admission_(services.store, services.clock, options.max_queued_jobs),
       workers_(services.clock, {.connected_for = std::max(options.lease, kShortestConnectedFor),
                                 .first_quarantine = options.quarantine}),
@@ -89,7 +89,7 @@ absl::StatusOr<SubmitResult> Scheduler::Submit(NewJob job) {
   auto result = store_.Submit(job, admission_.LimitsOf(job.tenant));
   RETURN_IF_ERROR(Admission::Explain(result.status(), job.tenant));
   if (!result->duplicate) {
-    changes_.Notify();
+    news_.Changed(result->record.id);
     waiting_.JobArrived(result->record.id, NeedsOf(result->record.job));
     store_.NotifyOthers();
   }
@@ -139,11 +139,11 @@ void Scheduler::Drain() {
 
 void Scheduler::EndWatches() {
   watches_ended_ = true;
-  changes_.Notify();
+  news_.AnyChanged();
 }
 
 void Scheduler::JobsChangedElsewhere() {
-  changes_.Notify();
+  news_.AnyChanged();
   // Without an answer the next sweep looks again.
   (void)LookForWaitingJobs();
   (void)LookForCancelledJobs();
@@ -157,7 +157,7 @@ std::vector<std::string> Scheduler::Conditions(const QuantJob& job) const {
 
 absl::StatusOr<JobRecord> Scheduler::Update(DurableStep step, absl::string_view id, const JobMutator& mutate) {
   ASSIGN_OR_RETURN(JobRecord record, store_.Update(step, id, mutate));
-  changes_.Notify();
+  news_.Changed(id);
   store_.NotifyOthers();
   return record;
 }
@@ -211,7 +211,7 @@ absl::Status Scheduler::RecordEnd(const FinishedJob& finished) {
                                   : store_.Update(step, finished.job(), end);
   if (ReasonOf(result.status()) == "STALE_LEASE") metrics_.Increment(Metric::kFenceRejections);
   RETURN_IF_ERROR(result.status());
-  changes_.Notify();
+  news_.Changed(result->id);
   store_.NotifyOthers();
   CountEnd(*result, AttemptResult(*result, finished.outcome()), with_report ? &finished.report() : nullptr);
   if (result->job.state() == QuantJob::SUCCEEDED) CountEstimate(metrics_, result->job);

@@ -23,7 +23,7 @@
 #include "server/metrics/service_metrics.h"
 #include "server/scheduler/admission.h"
 #include "server/scheduler/checkpoints.h"
-#include "server/scheduler/notifier.h"
+#include "server/scheduler/job_news.h"
 #include "server/scheduler/room_keeper.h"
 #include "server/scheduler/transitions.h"
 #include "server/scheduler/waiting_workers.h"
@@ -109,8 +109,8 @@ class Scheduler {
   // Of running jobs; the worker's own calls.
   Checkpoints& checkpoints() { return checkpoints_; }
   WorkerRegistry& workers() { return workers_; }
-  // Notified with every change of any job.
-  Notifier& changes() { return changes_; }
+  // Told of every change of any job.
+  JobNews& news() { return news_; }
 
  private:
   class Call;  // one Synchronize
@@ -155,7 +155,7 @@ class Scheduler {
   // From the first file that is published to the row that says so, nobody else may end the job: its published files
   // would belong to nobody.
   HeldNames ending_;
-  Notifier changes_;
+  JobNews news_;
   std::atomic<bool> draining_{false};
   std::atomic<bool> watches_ended_{false};
   std::atomic<int64_t> last_sweep_us_;

@@ -213,7 +213,7 @@ class Scheduler::Call {
   }
 
   void Announce(const JobRecord& claimed) {
-    scheduler_.changes_.Notify();
+    scheduler_.news_.Changed(claimed.id);
     scheduler_.store_.NotifyOthers();
     if (claimed.fence == 1) {
       const absl::Duration waited = scheduler_.store_.Now() - FromTimestamp(claimed.job.create_time());
