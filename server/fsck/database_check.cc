@@ -1,5 +1,6 @@
 #include "server/fsck/database_check.h"
 
+#include <algorithm>
 #include <map>
 #include <tuple>
 #include <utility>
@@ -7,207 +8,240 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "core/base/status.h"
+#include "server/fsck/job_page.h"
+#include "server/store/event_log.h"
 #include "server/store/job_rows.h"
+#include "server/store/retention_queries.h"
 
 namespace quantd {
 namespace {
 
+constexpr int kPage = 500;
+constexpr int kMostNamed = 100;  // broken references of a table that are named one by one
+
 // state, tenant, device -> jobs, bytes
 using Tallies = std::map<std::tuple<int64_t, std::string, std::string>, std::pair<int64_t, int64_t>>;
 
+// What one view of the database says.
 class DatabaseCheck {
  public:
-  DatabaseCheck(SqliteConnection& connection, bool repair, FsckReport& report)
-      : connection_(connection), repair_(repair), report_(report) {}
-
-  absl::StatusOr<DatabaseContents> Run() {
-    const absl::Status whole = CheckPages();
-    if (!whole.ok()) report_.Add("DATABASE_DAMAGED", "quantd.db", whole.message());
-    if (report_.damage() > 0) return std::move(contents_);
-    RETURN_IF_ERROR(CheckReferences());
-    RETURN_IF_ERROR(CheckJobs());
-    RETURN_IF_ERROR(CheckTallies());
-    RETURN_IF_ERROR(CheckRevisions());
+  absl::Status Run(SqlConnection& connection) {
+    RETURN_IF_ERROR(CheckReferences(connection));
+    RETURN_IF_ERROR(CheckJobs(connection));
+    RETURN_IF_ERROR(CheckTallies(connection));
+    RETURN_IF_ERROR(CheckRevisions(connection));
     contents_.readable = true;
-    return std::move(contents_);
+    return absl::OkStatus();
   }
+
+  FsckReport& report() { return report_; }
+  DatabaseContents& contents() { return contents_; }
+  const Tallies& tallies() const { return tallies_; }
+  int64_t highest_revision() const { return highest_revision_; }
 
  private:
-  // An error is damage as well: SQLite may fail on a damaged file before it can say where.
-  absl::Status CheckPages() {
-    const auto query = connection_.PrepareOnce("PRAGMA integrity_check");
-    while (true) {
-      ASSIGN_OR_RETURN(const bool row, query->Step());
-      if (!row) return absl::OkStatus();
-      if (query->Bytes(0) != "ok") report_.Add("DATABASE_DAMAGED", "quantd.db", query->Bytes(0));
+  absl::Status CheckReferences(SqlConnection& connection) {
+    for (const char* table : {"events", "requests", "reports", "artifact_files"}) {
+      const auto query = connection.PrepareOnce(absl::StrFormat(
+          "SELECT DISTINCT job FROM %s WHERE NOT EXISTS (SELECT 1 FROM jobs WHERE jobs.sequence = %s.job) LIMIT ?1",
+          table, table));
+      query->Bind(1, kMostNamed);
+      while (true) {
+        ASSIGN_OR_RETURN(const bool row, query->Step());
+        if (!row) break;
+        report_.Add("REFERENCE_BROKEN", table,
+                    absl::StrFormat("a row is of job %d, which is not there", query->Int(0)));
+      }
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status CheckJobs(SqlConnection& connection) {
+    for (int64_t after = INT64_MIN;;) {
+      ASSIGN_OR_RETURN(const JobPage page, ReadJobPage(connection, after, kPage));
+      if (page.ids.empty()) return absl::OkStatus();
+      report_.jobs += static_cast<int64_t>(page.ids.size());
+      for (const auto& [id, message] : page.unreadable) report_.Add("JOB_UNREADABLE", id, message);
+      all_readable_ = all_readable_ && page.unreadable.empty();
+      for (const auto& [sequence, record] : page.records) CheckJob(page, record);
+      after = page.last();
     }
   }
 
-  absl::Status CheckReferences() {
-    const auto query = connection_.PrepareOnce("PRAGMA foreign_key_check");
-    while (true) {
-      ASSIGN_OR_RETURN(const bool row, query->Step());
-      if (!row) return absl::OkStatus();
-      report_.Add("REFERENCE_BROKEN", query->Bytes(0), absl::StrCat("row ", query->Bytes(1), " has no job"));
-    }
-  }
-
-  absl::Status CheckJobs() {
-    const auto query = connection_.PrepareOnce("SELECT sequence, id FROM jobs ORDER BY sequence");
-    while (true) {
-      ASSIGN_OR_RETURN(const bool row, query->Step());
-      if (!row) return absl::OkStatus();
-      ++report_.jobs;
-      RETURN_IF_ERROR(CheckJob(query->Int(0), query->Bytes(1)));
-    }
-  }
-
-  absl::Status CheckJob(int64_t sequence, const std::string& id) {
-    const auto select = connection_.Prepare(SelectJobs("WHERE sequence = ?1"));
-    const auto record = ReadOneJob(select->Bind(1, sequence));
-    if (!record.ok() || !record->has_value()) {
-      all_readable_ = false;
-      report_.Add("JOB_UNREADABLE", id, record.ok() ? "its row has gone" : record.status().message());
-      return absl::OkStatus();
-    }
-    Collect(**record);
-    auto& [jobs, bytes] = tallies_[{(*record)->job.state(), (*record)->tenant, DeviceOf((*record)->job.spec())}];
+  void CheckJob(const JobPage& page, const JobRecord& record) {
+    auto& [jobs, bytes] = tallies_[{record.job.state(), record.tenant, DeviceOf(record.job.spec())}];
     ++jobs;
-    bytes += StoredBytes((*record)->job);
-    RETURN_IF_ERROR(CheckEvents(**record));
-    return CheckFileList(**record);
+    bytes += StoredBytes(record.job);
+    highest_revision_ = std::max(highest_revision_, record.job.revision());
+    CheckLease(record);
+    CheckEvents(page, record);
+    const auto listed = page.listed_files.find(record.sequence);
+    CheckFileList(record, listed == page.listed_files.end() ? JobPage::FileList() : listed->second);
   }
 
-  void Collect(const JobRecord& record) {
-    const v1::Artifact& artifact = record.job.artifact();
-    if (!artifact.expired()) {
-      for (const v1::ArtifactFile& file : artifact.files()) contents_.files.push_back({file, record.id, false});
-    }
-    if (record.checkpoint.has_value()) {
-      for (const v1::ArtifactFile& file : record.checkpoint->files())
-        contents_.files.push_back({file, record.id, true});
-    }
-    if (HasLease(record.job.state())) contents_.live_attempts.insert(absl::StrCat(record.id, "/", record.fence));
-    if (HasLease(record.job.state()) && (record.job.worker().empty() || record.fence < 1)) {
+  void CheckLease(const JobRecord& record) {
+    if (!HasLease(record.job.state())) return;
+    contents_.live_attempts.insert(absl::StrCat(record.id, "/", record.fence));
+    if (record.job.worker().empty() || record.fence < 1) {
       report_.Add("JOB_INCONSISTENT", record.id, "it has a lease, but no worker or fence");
     }
   }
 
   // The newest event says the state that the row has, and none is newer than the row.
-  absl::Status CheckEvents(const JobRecord& record) {
-    const auto newest =
-        connection_.Prepare("SELECT revision, state FROM events WHERE job = ?1 ORDER BY revision DESC LIMIT 1");
-    ASSIGN_OR_RETURN(const bool row, newest->Bind(1, record.sequence).Step());
-    if (!row) {
+  void CheckEvents(const JobPage& page, const JobRecord& record) {
+    const auto newest = page.newest_events.find(record.sequence);
+    if (newest == page.newest_events.end()) {
       if (record.compacted_revision == 0) report_.Add("JOB_INCONSISTENT", record.id, "it has no event");
-      return absl::OkStatus();
+      return;
     }
-    if (newest->Int(0) > record.job.revision()) {
-      report_.Add(
-          "JOB_INCONSISTENT", record.id,
-          absl::StrFormat("its newest event has revision %d, its row %d", newest->Int(0), record.job.revision()));
-    }
-    if (newest->Int(1) != record.job.state()) {
+    const auto& [revision, state] = newest->second;
+    highest_revision_ = std::max(highest_revision_, revision);
+    if (revision > record.job.revision()) {
       report_.Add("JOB_INCONSISTENT", record.id,
-                  absl::StrFormat("its newest event says %s, its row %s",
-                                  StateName(static_cast<JobState>(newest->Int(1))), StateName(record.job.state())));
+                  absl::StrFormat("its newest event has revision %d, its row %d", revision, record.job.revision()));
     }
-    return absl::OkStatus();
+    if (state != record.job.state()) {
+      report_.Add("JOB_INCONSISTENT", record.id,
+                  absl::StrFormat("its newest event says %s, its row %s", StateName(static_cast<JobState>(state)),
+                                  StateName(record.job.state())));
+    }
   }
 
   // artifact_files is what orphans are told by: it must name exactly the files of the messages.
-  absl::Status CheckFileList(const JobRecord& record) {
-    std::set<std::pair<std::string, bool>> named, listed;
-    for (auto file = contents_.files.rbegin(); file != contents_.files.rend() && file->job == record.id; ++file) {
-      named.emplace(file->file.sha256(), file->of_checkpoint);
+  void CheckFileList(const JobRecord& record, const JobPage::FileList& listed) {
+    JobPage::FileList named;
+    const auto need = [&](const v1::ArtifactFile& file, bool of_checkpoint) {
+      contents_.files.push_back({file, record.id, of_checkpoint});
+      named.emplace(file.sha256(), of_checkpoint);
+    };
+    const v1::Artifact& artifact = record.job.artifact();
+    if (!artifact.expired()) {
+      for (const v1::ArtifactFile& file : artifact.files()) need(file, false);
     }
-    const auto query = connection_.Prepare("SELECT sha256, kind FROM artifact_files WHERE job = ?1");
-    query->Bind(1, record.sequence);
-    while (true) {
-      ASSIGN_OR_RETURN(const bool row, query->Step());
-      if (!row) break;
-      listed.emplace(query->Bytes(0), query->Int(1) == 1);
+    if (record.checkpoint.has_value()) {
+      for (const v1::ArtifactFile& file : record.checkpoint->files()) need(file, true);
     }
-    if (named != listed) {
-      report_.Add("JOB_INCONSISTENT", record.id,
-                  absl::StrFormat("its artifact and checkpoint name %d files, the list of files has %d", named.size(),
-                                  listed.size()));
-    }
-    return absl::OkStatus();
+    if (named == listed) return;
+    report_.Add("JOB_INCONSISTENT", record.id,
+                absl::StrFormat("its artifact and checkpoint name %d files, the list of files has %d", named.size(),
+                                listed.size()));
   }
 
-  absl::Status CheckTallies() {
+  absl::Status CheckTallies(SqlConnection& connection) {
     if (!all_readable_) return absl::OkStatus();  // they cannot be computed
     Tallies stored;
-    const auto query = connection_.PrepareOnce(
-        "SELECT state, tenant, device, SUM(jobs), SUM(bytes) FROM tallies GROUP BY 1, 2, 3 "
-        "HAVING SUM(jobs) <> 0 OR SUM(bytes) <> 0");
+    const auto query = connection.PrepareOnce(
+        "SELECT state, tenant, device, CAST(SUM(jobs) AS BIGINT), CAST(SUM(bytes) AS BIGINT) FROM tallies "
+        "GROUP BY 1, 2, 3 HAVING SUM(jobs) <> 0 OR SUM(bytes) <> 0");
     while (true) {
       ASSIGN_OR_RETURN(const bool row, query->Step());
       if (!row) break;
       stored[{query->Int(0), query->Bytes(1), query->Bytes(2)}] = {query->Int(3), query->Int(4)};
     }
-    if (stored == tallies_) return absl::OkStatus();
-    FsckFinding& finding = report_.Add("TALLIES_WRONG", "tallies", "the counts by state are not those of the jobs");
-    if (!repair_) return absl::OkStatus();
-    RETURN_IF_ERROR(RebuildTallies());
-    finding.repaired = true;
+    if (stored != tallies_) report_.Add("TALLIES_WRONG", "tallies", "the counts by state are not those of the jobs");
     return absl::OkStatus();
   }
 
-  absl::Status RebuildTallies() {
-    RETURN_IF_ERROR(connection_.Execute("BEGIN IMMEDIATE; DELETE FROM tallies"));
-    for (const auto& [key, value] : tallies_) {
-      const auto insert = connection_.Prepare(
-          "INSERT INTO tallies (state, tenant, device, shard, jobs, bytes) VALUES (?1, ?2, ?3, 0, ?4, ?5)");
-      insert->Bind(1, std::get<0>(key)).BindText(2, std::get<1>(key)).BindText(3, std::get<2>(key));
-      RETURN_IF_ERROR(insert->Bind(4, value.first).Bind(5, value.second).Run());
-    }
-    // No durable step: whoever repairs looks at the result, and repeats it.
-    return connection_.Execute("COMMIT");
-  }
-
-  absl::Status CheckRevisions() {
-    ASSIGN_OR_RETURN(const int64_t counter,
-                     connection_.QueryInt("SELECT COALESCE(MAX(value), -1) FROM counters WHERE name = 'revision'"));
-    ASSIGN_OR_RETURN(const int64_t given,
-                     connection_.QueryInt("SELECT MAX(COALESCE((SELECT MAX(revision) FROM jobs), 0), "
-                                          "COALESCE((SELECT MAX(revision) FROM events), 0))"));
-    if (counter >= given) return absl::OkStatus();
-    FsckFinding& finding = report_.Add("REVISIONS_WRONG", "counters",
-                                       absl::StrFormat("the counter is at %d, revision %d exists", counter, given));
-    if (!repair_) return absl::OkStatus();
-    RETURN_IF_ERROR(connection_.Prepare("INSERT OR REPLACE INTO counters (name, value) VALUES ('revision', ?1)")
-                        ->Bind(1, given)
-                        .Run());
-    finding.repaired = true;
+  // On PostgreSQL the sequence is read as it is now, and the jobs as they were: it can only be ahead.
+  absl::Status CheckRevisions(SqlConnection& connection) {
+    ASSIGN_OR_RETURN(const int64_t counter, ReadLastRevision(connection));
+    if (counter >= highest_revision_) return absl::OkStatus();
+    report_.Add("REVISIONS_WRONG", "revisions",
+                absl::StrFormat("the counter is at %d, revision %d exists", counter, highest_revision_));
     return absl::OkStatus();
   }
 
-  SqliteConnection& connection_;
-  const bool repair_;
-  FsckReport& report_;
+  FsckReport report_;
   DatabaseContents contents_;
   Tallies tallies_;
+  int64_t highest_revision_ = 0;
   bool all_readable_ = true;
 };
 
-}  // namespace
-
-absl::StatusOr<DatabaseContents> CheckDatabase(SqliteConnection& connection, bool repair, FsckReport& report) {
-  return DatabaseCheck(connection, repair, report).Run();
+absl::Status RebuildTallies(SqlConnection& connection, const Tallies& tallies) {
+  RETURN_IF_ERROR(connection.Execute("DELETE FROM tallies"));
+  for (const auto& [key, value] : tallies) {
+    const auto insert = connection.Prepare(
+        "INSERT INTO tallies (state, tenant, device, shard, jobs, bytes) VALUES (?1, ?2, ?3, 0, ?4, ?5)");
+    insert->Bind(1, std::get<0>(key)).BindText(2, std::get<1>(key)).BindText(3, std::get<2>(key));
+    RETURN_IF_ERROR(insert->Bind(4, value.first).Bind(5, value.second).Run());
+  }
+  return absl::OkStatus();
 }
 
-absl::Status ForgetCheckpoint(SqliteConnection& connection, const std::string& job) {
-  RETURN_IF_ERROR(connection.Execute("BEGIN IMMEDIATE"));
-  RETURN_IF_ERROR(connection.Prepare("UPDATE jobs SET checkpoint = NULL WHERE id = ?1")->BindText(1, job).Run());
-  RETURN_IF_ERROR(
-      connection
-          .Prepare("DELETE FROM artifact_files WHERE kind = 1 AND job = (SELECT sequence FROM jobs WHERE id = ?1)")
-          ->BindText(1, job)
-          .Run());
-  // No durable step: whoever repairs looks at the result, and repeats it.
-  return connection.Execute("COMMIT");
+absl::Status SetRevisions(SqlConnection& connection, int64_t highest) {
+  const auto set = connection.dialect() == SqlDialect::kPostgres
+                       ? connection.Prepare("SELECT setval('revisions', ?1)")
+                       : connection.Prepare("INSERT OR REPLACE INTO counters (name, value) VALUES ('revision', ?1)");
+  return set->Bind(1, highest).Run();
+}
+
+absl::Status RepairCounts(CheckedDatabase& database, DatabaseCheck& check) {
+  for (FsckFinding& finding : check.report().findings) {
+    const bool tallies = finding.kind == "TALLIES_WRONG";
+    if (!tallies && finding.kind != "REVISIONS_WRONG") continue;
+    const auto body = [&](SqlConnection& connection) {
+      return tallies ? RebuildTallies(connection, check.tallies()) : SetRevisions(connection, check.highest_revision());
+    };
+    RETURN_IF_ERROR(database.Repair(body));
+    finding.repaired = true;
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<DatabaseContents> CheckDatabase(CheckedDatabase& database, bool repair, FsckReport& report) {
+  database.CheckPages(report);
+  if (report.damage() > 0) return DatabaseContents();
+  DatabaseCheck check;
+  const auto body = [&](SqlConnection& connection) {
+    check = DatabaseCheck();
+    return check.Run(connection);
+  };
+  RETURN_IF_ERROR(database.Read(body));
+  if (repair) RETURN_IF_ERROR(RepairCounts(database, check));
+  report = std::move(check.report());
+  return std::move(check.contents());
+}
+
+absl::StatusOr<bool> IsStillNeeded(CheckedDatabase& database, const NeededFile& needed) {
+  bool found = false;
+  const auto body = [&](SqlConnection& connection) -> absl::Status {
+    const auto query =
+        needed.of_checkpoint
+            ? connection.Prepare(
+                  "SELECT 1 FROM artifact_files WHERE sha256 = ?1 AND kind = 1 AND job = (SELECT sequence FROM jobs "
+                  "WHERE id = ?2)")
+            : connection.Prepare("SELECT 1 FROM artifact_files WHERE sha256 = ?1 AND kind = 0 LIMIT 1");
+    query->BindText(1, needed.file.sha256());
+    if (needed.of_checkpoint) query->BindText(2, needed.job);
+    ASSIGN_OR_RETURN(found, query->Step());
+    return absl::OkStatus();
+  };
+  RETURN_IF_ERROR(database.Read(body));
+  return found;
+}
+
+absl::StatusOr<std::vector<std::string>> UnneededNow(CheckedDatabase& database,
+                                                     const std::vector<std::string>& sha256s) {
+  std::vector<std::string> unneeded;
+  const auto body = [&](SqlConnection& connection) -> absl::Status {
+    ASSIGN_OR_RETURN(unneeded, ReadUnreferenced(connection, sha256s));
+    return absl::OkStatus();
+  };
+  RETURN_IF_ERROR(database.Read(body));
+  return unneeded;
+}
+
+absl::Status ForgetCheckpoint(CheckedDatabase& database, const std::string& job) {
+  return database.Repair([&](SqlConnection& connection) -> absl::Status {
+    const auto forget = connection.Prepare("UPDATE jobs SET checkpoint = NULL WHERE id = ?1");
+    RETURN_IF_ERROR(forget->BindText(1, job).Run());
+    const auto drop = connection.Prepare(
+        "DELETE FROM artifact_files WHERE kind = 1 AND job = (SELECT sequence FROM jobs WHERE id = ?1)");
+    return drop->BindText(1, job).Run();
+  });
 }
 
 }  // namespace quantd

@@ -9,8 +9,8 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "quantd/v1/quant_job.pb.h"
+#include "server/fsck/checked_database.h"
 #include "server/fsck/fsck_report.h"
-#include "server/store/sqlite_connection.h"
 
 namespace quantd {
 
@@ -29,10 +29,16 @@ struct DatabaseContents {
 };
 
 // Adds what is wrong to `report`; with `repair`, rebuilds what can be computed from the jobs.
-absl::StatusOr<DatabaseContents> CheckDatabase(SqliteConnection& connection, bool repair, FsckReport& report);
+absl::StatusOr<DatabaseContents> CheckDatabase(CheckedDatabase& database, bool repair, FsckReport& report);
+
+// Whether a job names the file now: servers may have let it go since it was collected.
+absl::StatusOr<bool> IsStillNeeded(CheckedDatabase& database, const NeededFile& needed);
+// Of these published files, those that no job names now.
+absl::StatusOr<std::vector<std::string>> UnneededNow(CheckedDatabase& database,
+                                                     const std::vector<std::string>& sha256s);
 
 // The job begins anew at its next attempt.
-absl::Status ForgetCheckpoint(SqliteConnection& connection, const std::string& job);
+absl::Status ForgetCheckpoint(CheckedDatabase& database, const std::string& job);
 
 }  // namespace quantd
 

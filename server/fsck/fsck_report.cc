@@ -58,6 +58,7 @@ std::string FsckText(const FsckReport& report) {
     const char* what = finding.repaired ? "repaired" : KindNamed(finding.kind).is_damage ? "problem" : "leftover";
     absl::StrAppend(&text, what, ": ", finding.kind, " ", finding.subject, ": ", finding.detail, "\n");
   }
+  for (const std::string& note : report.notes) absl::StrAppend(&text, "note: ", note, "\n");
   return absl::StrCat(text, Summary(report), "\n");
 }
 
@@ -74,7 +75,8 @@ std::string FsckJson(const FsckReport& report) {
                    {"files", report.files},
                    {"bytes", report.bytes},
                    {"problems", report.damage()},
-                   {"findings", std::move(findings)}});
+                   {"findings", std::move(findings)},
+                   {"notes", report.notes}});
 }
 
 }  // namespace quantd

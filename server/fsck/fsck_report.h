@@ -24,7 +24,7 @@ absl::Span<const FsckKind> FsckKinds();
 
 struct FsckFinding {
   std::string kind;
-  std::string subject;  // a job, a table, or a path below the data directory
+  std::string subject;  // a job, a table, or a path below the folder or prefix of the artifacts
   std::string detail;
   bool repaired = false;
 };
@@ -34,6 +34,7 @@ struct FsckReport {
   int64_t files = 0;  // referenced ones, checked
   int64_t bytes = 0;
   std::vector<FsckFinding> findings;
+  std::vector<std::string> notes;  // what was not looked at
 
   FsckFinding& Add(absl::string_view kind, absl::string_view subject, absl::string_view detail);
   // Findings of damage that is still there.

@@ -20,8 +20,13 @@ std::string Footer() {
     const std::string repair = *kind.repair == 0 ? "" : absl::StrCat(" [", kind.repair, "]");
     absl::StrAppend(&text, "  ", kind.name, ": ", kind.meaning, repair, kind.is_damage ? "" : " (no problem)", "\n");
   }
-  return absl::StrCat(text,
-                      "Exit codes: 0 sound, 1 problems, 2 usage, 3 the directory is in use or not this version's.");
+  return absl::StrCat(
+      text,
+      "It looks where the settings of the servers say, given in the same ways: --data-dir, --store-dsn, "
+      "--artifact-store, --s3-endpoint, --config and so on.\n"
+      "Exit codes: 0 sound, 1 problems, 2 usage, 3 the database is in use or not this version's.\n"
+      "Example:\n"
+      "  quantd fsck --store-dsn-file /etc/quantd/dsn --artifact-store s3://quantd-artifacts/prod");
 }
 
 // A line that is written over, for people only.
@@ -34,12 +39,12 @@ void ShowProgress(int64_t done, int64_t total) {
 }  // namespace
 
 FsckCommand::FsckCommand(CLI::App& app)
-    : command_(app.add_subcommand("fsck", "Check the data directory of a stopped quantd: database, files, digests")) {
-  command_->add_option("--data-dir", data_directory_, "Folder to check ($QUANTD_DATA_DIR)")
-      ->envname("QUANTD_DATA_DIR")
-      ->required();
+    : command_(app.add_subcommand("fsck", "Check database, files and digests; with SQLite of a stopped quantd")) {
+  command_->fallthrough();
   command_->add_flag("--json", json_, "Print one JSON object");
-  command_->add_flag("--repair", repair_, "Remove leftovers, quarantine damaged files, count anew");
+  command_->add_flag("--quick", quick_, "Presence and size of the files only: read none of them");
+  command_->add_flag("--repair", repair_,
+                     "Remove leftovers, quarantine damaged files, count anew; all servers must be stopped");
   command_->footer(Footer());
 }
 
@@ -47,13 +52,13 @@ bool FsckCommand::chosen() const {
   return command_->parsed();
 }
 
-absl::StatusOr<int> FsckCommand::Run() const {
+absl::StatusOr<int> FsckCommand::Run(const ServerConfig& config) const {
   FsckOptions options;
-  options.data_directory = data_directory_;
   options.repair = repair_;
+  options.digests = !quick_;
   options.threads = AvailableCores();
   if (isatty(STDERR_FILENO) == 1) options.progress = &ShowProgress;
-  ASSIGN_OR_RETURN(const FsckReport report, RunFsck(options));
+  ASSIGN_OR_RETURN(const FsckReport report, RunFsck(config, options));
   std::printf("%s", (json_ ? FsckJson(report) : FsckText(report)).c_str());
   return report.damage() == 0 ? 0 : 1;
 }

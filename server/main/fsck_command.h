@@ -1,10 +1,9 @@
-// `quantd fsck`: checks a data directory that no server is using.
+// `quantd fsck`: checks what a service keeps, where its settings say.
 #ifndef QUANTD_SERVER_MAIN_FSCK_COMMAND_H_
 #define QUANTD_SERVER_MAIN_FSCK_COMMAND_H_
 
-#include <string>
-
 #include "absl/status/statusor.h"
+#include "server/config/settings.h"
 
 namespace CLI {
 class App;
@@ -19,13 +18,13 @@ class FsckCommand {
 
   bool chosen() const;
   // Prints what was found. The exit code: 0 sound, 1 problems.
-  absl::StatusOr<int> Run() const;
+  absl::StatusOr<int> Run(const ServerConfig& config) const;
 
  private:
   CLI::App* command_;
-  std::string data_directory_;
   bool json_ = false;
   bool repair_ = false;
+  bool quick_ = false;
 };
 
 }  // namespace quantd

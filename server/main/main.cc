@@ -54,6 +54,8 @@ constexpr ExitCode kExitCodes[] = {
     {"STORE_TOO_OLD", 3},
     {"STORE_FAILED", 3},
     {"STORE_NOT_EMPTY", 3},
+    {"STORE_IN_USE", 3},
+    {"STORE_IN_REPAIR", 3},
     {"QUANT_MISSING", 4},
     {"ADDRESS_IN_USE", 5},
 };
@@ -144,8 +146,9 @@ absl::Status Run(const CLI::App& app, const Flags& flags) {
   return Serve(builder.config());
 }
 
-absl::Status Check(const FsckCommand& fsck, int& exit_code) {
-  ASSIGN_OR_RETURN(exit_code, fsck.Run());
+absl::Status Check(const FsckCommand& fsck, const CLI::App& app, const Flags& flags, int& exit_code) {
+  ASSIGN_OR_RETURN(const ConfigBuilder builder, BuildConfig(app, flags));
+  ASSIGN_OR_RETURN(exit_code, fsck.Run(builder.config()));
   return absl::OkStatus();
 }
 
@@ -164,7 +167,7 @@ int main(int argc, char** argv) {
     return app.exit(error) == 0 ? 0 : quantd::kExitUsage;
   }
   int exit_code = 0;
-  const absl::Status status = fsck.chosen()      ? quantd::Check(fsck, exit_code)
+  const absl::Status status = fsck.chosen()      ? quantd::Check(fsck, app, flags, exit_code)
                               : migrate.chosen() ? migrate.Run()
                                                  : quantd::Run(app, flags);
   if (status.ok()) return exit_code;

@@ -13,6 +13,7 @@
 #include "absl/strings/str_format.h"
 #include "core/base/status.h"
 #include "server/store/postgres_errors.h"
+#include "server/store/postgres_presence.h"
 #include "server/store/postgres_statement.h"
 
 namespace quantd {
@@ -102,14 +103,17 @@ absl::Status PostgresConnection::CheckServer() {
     return Unsuitable(absl::StrFormat("has version %d", PQserverVersion(handle_) / 10'000),
                       "15 is the oldest that will do");
   }
-  std::string sql = "SELECT pg_postmaster_start_time()::text || ' ' || (SELECT stats_reset::text FROM pg_stat_wal)";
+  std::string sql =
+      absl::StrCat("SELECT pg_postmaster_start_time()::text || ' ' || (SELECT stats_reset::text FROM pg_stat_wal), ",
+                   session_.of_server ? BeServerSql() : "true");
   for (const Requirement& requirement : Requirements()) {
     absl::StrAppend(&sql, ", current_setting('", requirement.setting, "')");
   }
   ASSIGN_OR_RETURN(const PostgresResult result, Query(sql));
   // Statistics begin anew after a crash, also after one that the postmaster itself survived.
   instance_ = PQgetvalue(result.get(), 0, 0);
-  int column = 0;
+  if (absl::string_view(PQgetvalue(result.get(), 0, 1)) != "t") return DatabaseInRepair();
+  int column = 1;
   for (const Requirement& requirement : Requirements()) {
     RETURN_IF_ERROR(CheckSetting(requirement, PQgetvalue(result.get(), 0, ++column)));
   }

@@ -27,6 +27,8 @@ struct PostgresSession {
   absl::Duration lock_timeout = absl::Seconds(3);
   // A server that has not answered by then is taken for gone: it may be frozen, and then its own limits do not work.
   absl::Duration answer_timeout = absl::Seconds(15);
+  // Says so for as long as the session lasts (postgres_presence.h). False: a program that looks at a server's database.
+  bool of_server = true;
 };
 
 struct FreePostgresResult {
@@ -45,7 +47,8 @@ struct PostgresTransaction {
 class PostgresConnection : public SqlConnection {
  public:
   // Refuses servers that would acknowledge a commit that is not on disk, or are too old: FAILED_PRECONDITION
-  // STORE_UNSUITABLE names the setting. UNAVAILABLE STORE_FAILED when the server cannot be reached or the login fails.
+  // STORE_UNSUITABLE names the setting. UNAVAILABLE STORE_FAILED when the server cannot be reached or the login fails,
+  // STORE_IN_REPAIR while `quantd fsck --repair` has the database for itself.
   static absl::StatusOr<std::unique_ptr<PostgresConnection>> Connect(const PostgresDsn& dsn,
                                                                      const PostgresSession& session);
   ~PostgresConnection() override;

@@ -43,25 +43,37 @@ absl::Status Create(SqlConnection& connection, const PostgresSchema& schema) {
   return connection.Execute(schema.create_sql);
 }
 
-absl::Status CheckVersion(SqlConnection& connection, const PostgresSchema& schema) {
+absl::Status CheckVersion(SqlConnection& connection, int64_t known) {
   const auto query = connection.PrepareOnce("SELECT COALESCE(max(version), 0) FROM quantd_schema");
   RETURN_IF_ERROR(query->Step().status());
   const int64_t version = query->Int(0);
-  if (version == schema.version) return absl::OkStatus();
-  const bool newer = version > schema.version;
+  if (version == known) return absl::OkStatus();
+  const bool newer = version > known;
   return Refusal(newer ? "STORE_TOO_NEW" : "STORE_TOO_OLD",
                  absl::StrFormat("the database was written by %s quantd (schema %d, this one knows %d); run that "
                                  "version or give this one another database",
-                                 newer ? "a newer" : "an older", version, schema.version));
+                                 newer ? "a newer" : "an older", version, known));
+}
+
+absl::StatusOr<bool> HasTables(SqlConnection& connection) {
+  ASSIGN_OR_RETURN(const std::string table, FirstText(connection, "SELECT to_regclass('quantd_schema')::text"));
+  return !table.empty();
 }
 
 }  // namespace
 
+absl::Status CheckPostgresSchema(SqlConnection& connection, int64_t version) {
+  ASSIGN_OR_RETURN(const bool there, HasTables(connection));
+  if (there) return CheckVersion(connection, version);
+  return ReasonError(absl::StatusCode::kNotFound, "DATABASE_MISSING",
+                     "the PostgreSQL database has no tables of quantd; name the one of a server with --store-dsn");
+}
+
 absl::Status PreparePostgresSchema(SqlDatabase& database, const PostgresSchema& schema) {
   return database.Write(DurableStep::kMigrate, [&](SqlConnection& connection) -> absl::Status {
     RETURN_IF_ERROR(connection.PrepareOnce(kLock)->Run());
-    ASSIGN_OR_RETURN(const std::string table, FirstText(connection, "SELECT to_regclass('quantd_schema')::text"));
-    return table.empty() ? Create(connection, schema) : CheckVersion(connection, schema);
+    ASSIGN_OR_RETURN(const bool there, HasTables(connection));
+    return there ? CheckVersion(connection, schema.version) : Create(connection, schema);
   });
 }
 

@@ -20,6 +20,9 @@ struct PostgresSchema {
 // STORE_OF_ANOTHER_APPLICATION (there are tables, and none of that name), STORE_TOO_NEW, STORE_TOO_OLD.
 absl::Status PreparePostgresSchema(SqlDatabase& database, const PostgresSchema& schema);
 
+// Looks only: NOT_FOUND DATABASE_MISSING when nobody has made the tables yet; STORE_TOO_NEW, STORE_TOO_OLD.
+absl::Status CheckPostgresSchema(SqlConnection& connection, int64_t version);
+
 }  // namespace quantd
 
 #endif  // QUANTD_SERVER_STORE_POSTGRES_SCHEMA_H_

@@ -54,6 +54,11 @@ void MemoryS3::Put(const std::string& path, const std::string& bytes, absl::Time
   objects_[path] = {bytes, modified};
 }
 
+void MemoryS3::Erase(const std::string& path) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  objects_.erase(path);
+}
+
 std::optional<std::string> MemoryS3::Get(const std::string& path) const {
   const std::lock_guard<std::mutex> lock(mutex_);
   const auto found = objects_.find(path);

@@ -28,6 +28,7 @@ class MemoryS3 {
   void SetFault(Fault fault);
   // By "/bucket/key".
   void Put(const std::string& path, const std::string& bytes, absl::Time modified = absl::Now());
+  void Erase(const std::string& path);
   std::optional<std::string> Get(const std::string& path) const;
   std::vector<std::string> Paths() const;
   size_t open_uploads() const;
