@@ -99,6 +99,10 @@ class Clients:
             else:
                 self.report = json.loads(text)
 
+    def last_report(self):
+        """The final one, or what was known before the run was ended."""
+        return self.report or (self.checks[-1] if self.checks else {})
+
     def check(self):
         """What they were told against what the server has; repeated until it answers."""
         end = time.monotonic() + PATIENCE_S
