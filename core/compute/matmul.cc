@@ -53,6 +53,16 @@ void MatMul(const ExecutionContext& context, const MatrixView& a, const MatrixVi
   });
 }
 
+void MatMulLeftTransposed(const ExecutionContext& context, const MatrixView& a, const MatrixView& b,
+                          MutableMatrixView out, bool accumulate) {
+  UseSingleThreadedBlas();
+  context.pool().ParallelFor(TileCount(out.rows, out.cols), [&](int64_t index) {
+    const Tile t = TileAt(index, out.rows, out.cols);
+    cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, t.rows, t.cols, a.rows, 1.0f, a.data + t.row, a.stride,
+                b.data + t.col, b.stride, accumulate ? 1.0f : 0.0f, out.row(t.row) + t.col, out.stride);
+  });
+}
+
 void SyrkUpper(const ExecutionContext& context, const MatrixView& x, MutableMatrixView out) {
   UseSingleThreadedBlas();
   const int64_t tiles = CeilDiv(x.cols, kSyrkTile);

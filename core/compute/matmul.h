@@ -17,6 +17,10 @@ void MatMulTransposed(const ExecutionContext& context, const MatrixView& a, cons
 void MatMul(const ExecutionContext& context, const MatrixView& a, const MatrixView& b, MutableMatrixView out,
             bool accumulate = false);
 
+// out[m, n] = a[k, m]^T * b[k, n]      (+ out when accumulate). The shape of a weight's gradient: delta^T times input.
+void MatMulLeftTransposed(const ExecutionContext& context, const MatrixView& a, const MatrixView& b,
+                          MutableMatrixView out, bool accumulate = false);
+
 // out[n, n] += x[t, n]^T * x[t, n], upper triangle only (row <= column).
 void SyrkUpper(const ExecutionContext& context, const MatrixView& x, MutableMatrixView out);
 

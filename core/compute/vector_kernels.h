@@ -1,4 +1,4 @@
-// Inner loops of a forward pass, each over one row, one table per instruction set.
+// Inner loops of forward and backward passes, each over one row, one table per instruction set.
 //
 // The scalar table is the definition. Loops avoid libm, fused multiply-add and orders of summation that depend on the
 // register width (sums go over 32 lanes, then over the lanes), so that all tables give the same bits.
@@ -35,6 +35,17 @@ struct VectorKernels {
   // out = sum over r of weights[r] * row r of `matrix`.
   void (*combine_rows)(const float* matrix, int64_t stride, const float* weights, float* out, int64_t rows,
                        int64_t count);
+
+  // The backward pass: `gradient` is dL/d(result of the function above) and becomes dL/d(its argument).
+  // `shares`: what softmax gave.
+  void (*softmax_gradient)(const float* shares, float* gradient, int64_t count);
+  // `in`: what the function was given.
+  void (*silu_gradient)(const float* in, float* gradient, int64_t count);
+  void (*gelu_tanh_gradient)(const float* in, float* gradient, int64_t count);
+  // Means in f64.
+  void (*rms_norm_gradient)(const float* in, const float* weight, double epsilon, float* gradient, int64_t count);
+  // `in` is left with its mean taken away.
+  void (*layer_norm_gradient)(float* in, const float* weight, double epsilon, float* gradient, int64_t count);
 };
 
 // The table of `isa`, which CPU and operating system must support: ExecutionContext::isa() is such a one.

@@ -70,6 +70,21 @@ TEST_P(MatMulTest, PlainIsTheProductWithColumns) {
   CheckProduct(a_, element, &start_, accumulated);
 }
 
+TEST_P(MatMulTest, LeftTransposedIsTheProductOfColumns) {
+  Matrix a(shape_.inner, shape_.rows);
+  for (int64_t r = 0; r < a.rows(); ++r) {
+    for (int64_t c = 0; c < a.cols(); ++c) a.at(r, c) = a_.at(c, r);
+  }
+  const Matrix b = RandomMatrix(shape_.inner, shape_.cols, 2);
+  const Element element = [&](int64_t k, int64_t c) { return b.at(k, c); };
+  Matrix out(shape_.rows, shape_.cols);
+  MatMulLeftTransposed(*Context(2), a.view(), b.view(), out.view());
+  CheckProduct(a_, element, nullptr, out);
+  Matrix accumulated = Matrix::CopyOf(start_.view());
+  MatMulLeftTransposed(*Context(2), a.view(), b.view(), accumulated.view(), /*accumulate=*/true);
+  CheckProduct(a_, element, &start_, accumulated);
+}
+
 INSTANTIATE_TEST_SUITE_P(Shapes, MatMulTest, testing::ValuesIn(kShapes));
 
 TEST(MatMul, WritesNothingOutsideItsView) {
@@ -164,14 +179,15 @@ std::string AllResults(int threads) {
   const auto context = Context(threads);
   const Matrix x = RandomMatrix(300, 520, 11);
   const Matrix y = RandomMatrix(700, 520, 12);
-  Matrix transposed(300, 700), plain(300, 520), syrk(520, 520);
+  Matrix transposed(300, 700), plain(300, 520), left(520, 520), syrk(520, 520);
   std::vector<double> gram(520 * 520);
   MatMulTransposed(*context, x.view(), y.view(), transposed.view());
   MatMul(*context, x.view(), y.view().Rows(0, 520), plain.view());
+  MatMulLeftTransposed(*context, x.view(), y.view().Rows(0, 300), left.view());
   SyrkUpper(*context, x.view(), syrk.view());
   AccumulateGram(*context, x.view(), gram.data());
   std::string bytes(reinterpret_cast<const char*>(gram.data()), gram.size() * sizeof(double));
-  for (const Matrix* result : {&transposed, &plain, &syrk}) {
+  for (const Matrix* result : {&transposed, &plain, &left, &syrk}) {
     bytes.append(reinterpret_cast<const char*>(result->data()), static_cast<size_t>(result->size()) * sizeof(float));
   }
   return bytes;

@@ -43,23 +43,43 @@ std::vector<Floats> AllResults(const VectorKernels& table, int64_t count) {
   return {softmax, silu, gelu, rms, layer, low, high, sum, product, dots, combined};
 }
 
+// The same of the backward pass.
+std::vector<Floats> AllGradients(const VectorKernels& table, int64_t count) {
+  const Floats in = Row(count, 1), weight = Row(count, 2);
+  Floats softmax = Row(count, 10), silu = softmax, gelu = softmax, rms = softmax, layer = softmax, centered = in;
+  table.softmax_gradient(in.data(), softmax.data(), count);
+  table.silu_gradient(Row(count, 6, 95).data(), silu.data(), count);
+  table.gelu_tanh_gradient(Row(count, 7, 20).data(), gelu.data(), count);
+  table.rms_norm_gradient(in.data(), weight.data(), 1e-5, rms.data(), count);
+  table.layer_norm_gradient(centered.data(), weight.data(), 1e-5, layer.data(), count);
+  return {softmax, silu, gelu, rms, layer, centered};
+}
+
 bool SameBits(const Floats& a, const Floats& b) {
   return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
 }
 
-TEST(VectorKernelTables, GiveTheScalarBitsAtEverySize) {
+void CheckEverySize(std::vector<Floats> (*results)(const VectorKernels&, int64_t)) {
   for (int64_t count = 1; count <= 130; ++count) {
-    const std::vector<Floats> scalar = AllResults(ScalarVectorKernels(), count);
+    const std::vector<Floats> scalar = results(ScalarVectorKernels(), count);
     for (const Floats& result : scalar) ASSERT_EQ(result.back(), kGuard) << count;
     for (Isa isa : {Isa::kAvx2, Isa::kAvx512}) {
       if (isa > DetectIsa()) continue;
-      const std::vector<Floats> wide = AllResults(VectorKernelsFor(isa), count);
+      const std::vector<Floats> wide = results(VectorKernelsFor(isa), count);
       for (size_t kernel = 0; kernel < scalar.size(); ++kernel) {
         ASSERT_TRUE(SameBits(wide[kernel], scalar[kernel]))
             << IsaName(isa) << " kernel " << kernel << " size " << count;
       }
     }
   }
+}
+
+TEST(VectorKernelTables, GiveTheScalarBitsAtEverySize) {
+  CheckEverySize(&AllResults);
+}
+
+TEST(VectorKernelTables, GiveTheScalarBitsOfGradients) {
+  CheckEverySize(&AllGradients);
 }
 
 TEST(VectorKernelTables, AreWhatTheyAreAskedFor) {
