@@ -7,7 +7,7 @@
 
 #include "absl/status/status.h"
 #include "absl/types/span.h"
-#include "core/eval/activation_store.h"
+#include "core/model/activation_store.h"
 #include "core/pipeline/collectors.h"
 #include "core/pipeline/quantize_model.h"
 

@@ -13,8 +13,8 @@
 // that they vanish with the process however it ends; its bytes are reserved on creation, so that a full disk is an
 // error here and never a signal later. Values begin as zero. Sequences may differ in length and lie one after the
 // other. Thread-compatible; different sequences may be written from different threads.
-#ifndef QUANTD_CORE_EVAL_ACTIVATION_STORE_H_
-#define QUANTD_CORE_EVAL_ACTIVATION_STORE_H_
+#ifndef QUANTD_CORE_MODEL_ACTIVATION_STORE_H_
+#define QUANTD_CORE_MODEL_ACTIVATION_STORE_H_
 
 #include <cstdint>
 #include <string>
@@ -76,4 +76,4 @@ class ActivationStore {
 
 }  // namespace quantd
 
-#endif  // QUANTD_CORE_EVAL_ACTIVATION_STORE_H_
+#endif  // QUANTD_CORE_MODEL_ACTIVATION_STORE_H_

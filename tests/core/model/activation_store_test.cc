@@ -1,4 +1,4 @@
-#include "core/eval/activation_store.h"
+#include "core/model/activation_store.h"
 
 #include <gtest/gtest.h>
 
