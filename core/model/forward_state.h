@@ -17,7 +17,33 @@ namespace quantd {
 // of a short pass.
 class BlockBuffers {
  public:
-  enum Name { kNormalized, kNormalizedForMlp, kQuery, kKey, kValue, kFusedQkv, kMixed, kGate, kUp, kCount };
+  enum Name {
+    kNormalized,
+    kNormalizedForMlp,
+    kQuery,
+    kKey,
+    kValue,
+    kFusedQkv,
+    kMixed,
+    kGate,
+    kUp,
+    // For a backward pass: the residual stream, what would have been overwritten, and gradients.
+    kHidden,
+    kAttentionNormInput,
+    kMlpNormInput,
+    kQueryNormInput,
+    kKeyNormInput,
+    kActivationInput,
+    kAttentionInputGradient,
+    kMlpInputGradient,
+    kQueryGradient,
+    kKeyGradient,
+    kValueGradient,
+    kFusedQkvGradient,
+    kMixedGradient,
+    kActivationGradient,
+    kCount
+  };
 
   // [rows, cols], contents undefined. The view of the same name taken before is void.
   MutableMatrixView Get(Name name, int64_t rows, int64_t cols);

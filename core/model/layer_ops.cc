@@ -17,6 +17,8 @@ void GeluErf(float* values, int64_t count) {
   for (int64_t i = 0; i < count; ++i) values[i] = 0.5f * values[i] * (1.0f + std::erf(values[i] * 0.70710678f));
 }
 
+}  // namespace
+
 void Activate(const VectorKernels& kernels, Activation activation, absl::Span<float> values) {
   const int64_t count = static_cast<int64_t>(values.size());
   switch (activation) {
@@ -30,8 +32,6 @@ void Activate(const VectorKernels& kernels, Activation activation, absl::Span<fl
       return GeluErf(values.data(), count);
   }
 }
-
-}  // namespace
 
 void ApplyLinear(const ExecutionContext& context, const Linear& linear, const MatrixView& in, MutableMatrixView out,
                  Into into) {
@@ -72,6 +72,10 @@ void ApplyGate(const ExecutionContext& context, Activation activation, MutableMa
 void ApplyActivation(const ExecutionContext& context, Activation activation, MutableMatrixView values) {
   const VectorKernels& kernels = VectorKernelsFor(context.isa());
   ForRows(context, values.rows, [&](int64_t t) { Activate(kernels, activation, values.row_span(t)); });
+}
+
+void CopyRows(const ExecutionContext& context, const MatrixView& from, MutableMatrixView into) {
+  ForRows(context, into.rows, [&](int64_t t) { std::copy_n(from.row(t), from.cols, into.row(t)); });
 }
 
 void AddRows(const ExecutionContext& context, const MatrixView& from, MutableMatrixView into) {

@@ -5,8 +5,10 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "absl/types/span.h"
 #include "core/base/checked.h"
 #include "core/compute/execution_context.h"
+#include "core/compute/vector_kernels.h"
 #include "core/model/architecture.h"
 #include "core/model/transformer.h"
 #include "core/tensor/matrix.h"
@@ -36,11 +38,16 @@ struct NormOptions {
 void ApplyNorm(const ExecutionContext& context, const NormOptions& options, const Norm& norm, const MatrixView& in,
                MutableMatrixView out, int64_t size);
 
+// values = activation(values), on the calling thread.
+void Activate(const VectorKernels& kernels, Activation activation, absl::Span<float> values);
+
 // gate = activation(gate) * up.
 void ApplyGate(const ExecutionContext& context, Activation activation, MutableMatrixView gate, const MatrixView& up);
 // values = activation(values).
 void ApplyActivation(const ExecutionContext& context, Activation activation, MutableMatrixView values);
 
+// into = from.
+void CopyRows(const ExecutionContext& context, const MatrixView& from, MutableMatrixView into);
 // into += from.
 void AddRows(const ExecutionContext& context, const MatrixView& from, MutableMatrixView into);
 

@@ -1,8 +1,11 @@
 // What comes before the first block and after the last: Transformer::Embed, FinalHidden and Logits.
+#include <utility>
+
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "core/base/status.h"
 #include "core/compute/matmul.h"
+#include "core/model/layer_backward.h"
 #include "core/model/layer_ops.h"
 #include "core/model/tensor_names.h"
 #include "core/model/transformer.h"
@@ -110,6 +113,25 @@ void Transformer::Logits(const ExecutionContext& context, const Head& head, cons
                          MutableMatrixView logits) const {
   const Matrix final_hidden = FinalHidden(context, head, hidden);
   MatMulTransposed(context, final_hidden.view(), head.weight.view(), logits);
+}
+
+void Transformer::BackwardLogits(const ExecutionContext& context, const Head& head, const MatrixView& hidden,
+                                 const MatrixView& logits_gradient, MutableMatrixView gradient) const {
+  const bool projected = head.project_out.size() > 0;
+  Matrix final_gradient(hidden.rows, config_.embedding_size);
+  MatMul(context, logits_gradient, head.weight.view(), final_gradient.view());
+  Matrix normalized_gradient;
+  if (projected) {
+    normalized_gradient = Matrix(hidden.rows, config_.hidden_size);
+    MatMul(context, final_gradient.view(), head.project_out.view(), normalized_gradient.view());
+  } else {
+    normalized_gradient = std::move(final_gradient);
+  }
+  if (config_.final_norm) {
+    NormBackward(context, {config_.architecture->norm, config_.norm_epsilon}, head.norm, hidden,
+                 normalized_gradient.view(), hidden.cols);
+  }
+  CopyRows(context, normalized_gradient.view(), gradient);
 }
 
 }  // namespace quantd

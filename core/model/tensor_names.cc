@@ -1,7 +1,5 @@
 #include "core/model/tensor_names.h"
 
-#include <map>
-
 #include "absl/strings/match.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
@@ -12,21 +10,19 @@ namespace {
 
 constexpr size_t kListedNames = 5;  // in messages
 
-using Shapes = std::map<std::string, std::vector<int64_t>>;
-
 std::string Listed(const std::vector<std::string>& names) {
   const std::vector<std::string> first(names.begin(), names.begin() + std::min(names.size(), kListedNames));
   const std::string list = absl::StrJoin(first, ", ");
   return names.size() > kListedNames ? absl::StrFormat("%s and %d more", list, names.size() - kListedNames) : list;
 }
 
-void AddNorm(const ModelConfig& config, const std::string& module, int64_t size, Shapes& shapes) {
+void AddNorm(const ModelConfig& config, const std::string& module, int64_t size, TensorShapeMap& shapes) {
   if (!config.affine_norms) return;
   shapes[module + ".weight"] = {size};
   if (config.architecture->norm == NormKind::kLayer) shapes[module + ".bias"] = {size};
 }
 
-void AddBlock(const ModelConfig& config, int block, Shapes& shapes) {
+void AddBlock(const ModelConfig& config, int block, TensorShapeMap& shapes) {
   const std::string prefix = BlockPrefix(config, block);
   for (const LinearDescriptor& linear : config.architecture->linears) {
     const int64_t rows = DimSize(config, linear.rows);
@@ -36,27 +32,6 @@ void AddBlock(const ModelConfig& config, int block, Shapes& shapes) {
   for (const NormDescriptor& norm : config.architecture->norms) {
     AddNorm(config, absl::StrCat(prefix, norm.name), NormSize(config, norm.role), shapes);
   }
-}
-
-Shapes ExpectedShapes(const ModelConfig& config) {
-  const Architecture& family = *config.architecture;
-  const std::string prefix = ModulePrefix(config);
-  Shapes shapes;
-  shapes[absl::StrCat(prefix, family.embedding, ".weight")] = {config.vocabulary_size, config.embedding_size};
-  if (*family.positions != '\0') {
-    shapes[absl::StrCat(prefix, family.positions, ".weight")] = {config.context + family.position_offset,
-                                                                 config.hidden_size};
-  }
-  if (*family.embedding_norm != '\0')
-    AddNorm(config, absl::StrCat(prefix, family.embedding_norm), config.hidden_size, shapes);
-  if (config.embedding_size != config.hidden_size) {
-    shapes[absl::StrCat(prefix, family.project_in, ".weight")] = {config.hidden_size, config.embedding_size};
-    shapes[absl::StrCat(prefix, family.project_out, ".weight")] = {config.embedding_size, config.hidden_size};
-  }
-  for (int block = 0; block < config.blocks; ++block) AddBlock(config, block, shapes);
-  if (config.final_norm) AddNorm(config, absl::StrCat(prefix, family.final_norm), config.hidden_size, shapes);
-  if (!config.tied_head) shapes[absl::StrCat(family.head, ".weight")] = {config.vocabulary_size, config.embedding_size};
-  return shapes;
 }
 
 bool Ignored(const ModelConfig& config, const std::string& name) {
@@ -84,7 +59,7 @@ std::string ShapeText(const std::vector<int64_t>& shape) {
   return absl::StrCat("[", absl::StrJoin(shape, ", "), "]");
 }
 
-absl::Status CheckShapes(const WeightSource& weights, const Shapes& expected) {
+absl::Status CheckShapes(const WeightSource& weights, const TensorShapeMap& expected) {
   std::vector<std::string> missing, misshapen;
   for (const auto& [name, shape] : expected) {
     const auto actual = weights.Shape(name);
@@ -106,7 +81,7 @@ absl::Status CheckShapes(const WeightSource& weights, const Shapes& expected) {
 }
 
 // Element types as stored; a quantized tensor has none and answers for itself.
-absl::Status CheckDtypes(const WeightSource& weights, const Shapes& expected) {
+absl::Status CheckDtypes(const WeightSource& weights, const TensorShapeMap& expected) {
   for (const auto& row : expected) {
     const auto dtype = weights.StoredDtype(row.first);
     if (!dtype.ok() || IsFloat(*dtype)) continue;
@@ -161,6 +136,27 @@ std::string BlockPrefix(const ModelConfig& config, int block) {
   return absl::StrCat(ModulePrefix(config), with_number.substr(0, place), block, with_number.substr(place + 2));
 }
 
+TensorShapeMap TensorShapes(const ModelConfig& config) {
+  const Architecture& family = *config.architecture;
+  const std::string prefix = ModulePrefix(config);
+  TensorShapeMap shapes;
+  shapes[absl::StrCat(prefix, family.embedding, ".weight")] = {config.vocabulary_size, config.embedding_size};
+  if (*family.positions != '\0') {
+    shapes[absl::StrCat(prefix, family.positions, ".weight")] = {config.context + family.position_offset,
+                                                                 config.hidden_size};
+  }
+  if (*family.embedding_norm != '\0')
+    AddNorm(config, absl::StrCat(prefix, family.embedding_norm), config.hidden_size, shapes);
+  if (config.embedding_size != config.hidden_size) {
+    shapes[absl::StrCat(prefix, family.project_in, ".weight")] = {config.hidden_size, config.embedding_size};
+    shapes[absl::StrCat(prefix, family.project_out, ".weight")] = {config.embedding_size, config.hidden_size};
+  }
+  for (int block = 0; block < config.blocks; ++block) AddBlock(config, block, shapes);
+  if (config.final_norm) AddNorm(config, absl::StrCat(prefix, family.final_norm), config.hidden_size, shapes);
+  if (!config.tied_head) shapes[absl::StrCat(family.head, ".weight")] = {config.vocabulary_size, config.embedding_size};
+  return shapes;
+}
+
 int64_t NormSize(const ModelConfig& config, NormRole role) {
   return role == NormRole::kQueryHead || role == NormRole::kKeyHead ? config.head_size : config.hidden_size;
 }
@@ -188,7 +184,7 @@ std::vector<LinearSite> ListSites(const ModelConfig& config) {
 absl::Status CheckTensors(const WeightSource& weights, ModelConfig& config) {
   const std::string embedding = absl::StrCat(config.architecture->embedding, ".weight");
   config.prefix_left_out = config.architecture->prefix_optional && weights.Has(embedding);
-  const Shapes expected = ExpectedShapes(config);
+  const TensorShapeMap expected = TensorShapes(config);
   RETURN_IF_ERROR(CheckShapes(weights, expected));
   RETURN_IF_ERROR(CheckDtypes(weights, expected));
   const std::string head = absl::StrCat(config.architecture->head, ".weight");

@@ -4,6 +4,7 @@
 #define QUANTD_CORE_MODEL_TENSOR_NAMES_H_
 
 #include <cstdint>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -25,6 +26,10 @@ std::string BlockPrefix(const ModelConfig& config, int block);
 
 // Length of a block's norm: the hidden size, or the head size for norms of q and k.
 int64_t NormSize(const ModelConfig& config, NormRole role);
+
+// Every tensor of a model of this configuration; ignored ones left out.
+using TensorShapeMap = std::map<std::string, std::vector<int64_t>>;
+TensorShapeMap TensorShapes(const ModelConfig& config);
 
 // Every linear of every block in execution order.
 std::vector<LinearSite> ListSites(const ModelConfig& config);

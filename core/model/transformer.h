@@ -86,6 +86,24 @@ struct ForwardOptions {
   KvCache* cache = nullptr;  // keys and values of earlier tokens; this block's rows are appended
 };
 
+// Sees, while a block runs backward, what each linear multiplied and how the loss feels what it put out: with y = x W^T
+// (+ bias) it is given x and delta = dL/dy, and delta^T x [rows, cols] is the weight's gradient
+// (MatMulLeftTransposed in core/compute/matmul.h). Called once a linear and sequence, linears in reverse order of
+// execution, from the calling thread; the views are valid during the call.
+class GradientObserver {
+ public:
+  virtual ~GradientObserver() = default;
+  // x [tokens, site.cols], the same bits as InputObserver sees; delta [tokens, site.rows].
+  virtual absl::Status OnGradient(const LinearSite& site, const MatrixView& x, const MatrixView& delta) = 0;
+};
+
+struct BackwardOptions {
+  GradientObserver* observer = nullptr;
+  // False: the gradient at the block's input is not wanted, which spares the products for it; its values are then
+  // undefined.
+  bool input_gradient = true;
+};
+
 class Transformer {
  public:
   // Reads config.json in `folder` and checks every tensor's presence, shape and element type against it. Reasons: those
@@ -113,11 +131,19 @@ class Transformer {
   // One sequence: hidden [tokens, hidden_size], replaced by the block's output. CACHE_FULL; what the observer returns.
   absl::Status ForwardBlock(const ExecutionContext& context, const Block& block, const ForwardOptions& options,
                             MutableMatrixView hidden) const;
+  // The other way: `gradient` [tokens, hidden_size] is dL/d(output of the block) of one sequence from position 0 on,
+  // and is replaced by dL/d(input). `input` is what ForwardBlock was given; the block is run on it once more, with the
+  // same bits, so that nothing else need be kept. What the observer returns.
+  absl::Status BackwardBlock(const ExecutionContext& context, const Block& block, const BackwardOptions& options,
+                             const MatrixView& input, MutableMatrixView gradient) const;
   // What enters the head (after the final norm and project_out), [tokens, width].
   Matrix FinalHidden(const ExecutionContext& context, const Head& head, const MatrixView& hidden) const;
   // Logits of `hidden` (block output, not yet normalized), [tokens, vocabulary].
   void Logits(const ExecutionContext& context, const Head& head, const MatrixView& hidden,
               MutableMatrixView logits) const;
+  // dL/d(hidden) from dL/d(logits), for the arguments that Logits was given. `gradient` may be `hidden`.
+  void BackwardLogits(const ExecutionContext& context, const Head& head, const MatrixView& hidden,
+                      const MatrixView& logits_gradient, MutableMatrixView gradient) const;
 
  private:
   struct ForwardState;  // core/model/forward_state.h

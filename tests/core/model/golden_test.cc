@@ -6,42 +6,12 @@
 #include "core/formats/checkpoint.h"
 #include "core/formats/safetensors.h"
 #include "core/model/transformer.h"
+#include "tests/core/model/golden_tensors.h"
 #include "tests/testing/status_matchers.h"
 #include "tests/testing/test_paths.h"
 
 namespace quantd {
 namespace {
-
-// The float64 or int64 tensors of golden.safetensors.
-class Golden {
- public:
-  explicit Golden(SafetensorsFile file) : file_(std::move(file)) {}
-  std::vector<double> Doubles(const std::string& name) const {
-    const TensorEntry* entry = file_.Find(name);
-    EXPECT_NE(entry, nullptr) << name;
-    std::vector<double> values(entry->size_bytes() / 8);
-    std::memcpy(values.data(), file_.Bytes(*entry).data(), entry->size_bytes());
-    return values;
-  }
-  std::vector<int64_t> Shape(const std::string& name) const { return file_.Find(name)->shape; }
-  std::vector<int32_t> Ids(int64_t sequence) const {
-    const TensorEntry* entry = file_.Find("input_ids");
-    const int64_t length = entry->shape[1];
-    std::vector<int64_t> wide(static_cast<size_t>(entry->elements()));
-    std::memcpy(wide.data(), file_.Bytes(*entry).data(), entry->size_bytes());
-    return std::vector<int32_t>(wide.begin() + sequence * length, wide.begin() + (sequence + 1) * length);
-  }
-  std::vector<std::string> NamesWithPrefix(const std::string& prefix) const {
-    std::vector<std::string> names;
-    for (const TensorEntry& entry : file_.tensors()) {
-      if (entry.name.rfind(prefix, 0) == 0) names.push_back(entry.name);
-    }
-    return names;
-  }
-
- private:
-  SafetensorsFile file_;
-};
 
 double WorstDifference(const MatrixView& got, const std::vector<double>& want, size_t offset = 0) {
   double worst = 0;
@@ -129,20 +99,9 @@ void CheckModel(const std::string& folder, const std::string& config_name) {
 
 // Returns how many models were compared.
 int CheckFolder(const std::string& root) {
-  int compared = 0;
-  const auto names = RealFileSystem().ListDirectory(root);
-  EXPECT_OK(names);
-  for (const std::string& name : *names) {
-    const std::string folder = root + "/" + name;
-    if (!RealFileSystem().Exists(folder + "/golden.json")) continue;
-    if (const auto config = ReadModelConfig(folder + "/config.json"); !config.ok()) {
-      EXPECT_THAT(config, FailsWith("ARCHITECTURE_UNKNOWN", "known are llama")) << name;
-      continue;
-    }
+  return ForEachGoldenModel(root, [](const std::string& folder) {
     for (const char* config : {"config.json", "config_legacy.json"}) CheckModel(folder, config);
-    ++compared;
-  }
-  return compared;
+  });
 }
 
 TEST(GoldenModels, CommittedOnesAgreeWithFloat64) {
