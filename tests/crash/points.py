@@ -12,7 +12,7 @@ ACTIONS = ("exit", "error", "sleep")
 # Passed when a server first opens its directory, before there can be traffic.
 START_STEPS = ("migrate.commit",)
 # Kills at any moment, and how often for each visit of all points.
-KILLS = {"kill_server": 16, "kill_worker": 12, "kill_child": 10, "kill_everything": 6, "lose_worker": 6}
+KILLS = {"kill_server": 14, "kill_worker": 10, "kill_child": 10, "kill_everything": 6, "kill_while_draining": 6, "lose_worker": 4}
 
 # What one cycle does: `what` names a method of Site; the rest is of points alone.
 Task = collections.namedtuple("Task", "what program point action", defaults=("", "", ""))

@@ -14,7 +14,7 @@ from points import SOURCE
 BIN = pathlib.Path(os.environ.get("QUANTD_BIN_DIR", SOURCE / "build/release/bin")).parent / "crashtest"
 PROGRAMS = ("quantd", "quant-worker", "quant", "crash-traffic")
 WORKERS = ("one", "two")
-LEASE_MS = 1500
+LEASE_MS = 2500
 SWEEP_MS = 100
 SETTLE_S = 180  # leases, back-off of lost attempts, quarantines of workers, and every job still waiting
 PATIENCE_S = 120  # for what takes a moment; a machine may be very busy

@@ -11,7 +11,7 @@ from books import Books, Metrics, gauge_difference
 from programs import BIN, LEASE_MS, PATIENCE_S, SWEEP_MS, Problem, Programs, await_true, holds_within, kill
 
 MIN_ANSWERS = 10  # that the clients get between two deaths, for a cycle to count
-POINT_PATIENCE_S = 20
+POINT_PATIENCE_S = 60  # with a moment to spare for a busy machine
 CYCLES_PER_SITE = 25
 MEMORY_BYTES = 1 << 30  # of a site, at most
 QUIET_TRIES = 20
@@ -96,6 +96,16 @@ class Site:
     def kill_everything(self, _):
         time.sleep(self.rng.random() * 0.2)
         self.programs.kill_all()
+        return True
+
+    def kill_while_draining(self, _):
+        """The server or a worker, at any moment after the signal to drain: it may also have ended well."""
+        process = self.rng.choice([self.programs.server, *self.programs.workers.values()])
+        process.terminate()
+        time.sleep(self.rng.random() * 0.5)
+        kill(process)
+        if process.returncode not in (0, -signal.SIGKILL):
+            raise Problem(f"{process.args[0]} ended with {process.returncode} when it was to drain")
         return True
 
     def lose_worker(self, _):
