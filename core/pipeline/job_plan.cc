@@ -10,6 +10,7 @@
 #include "core/base/status.h"
 #include "core/pipeline/export_gptq.h"
 #include "core/pipeline/quantize_model.h"
+#include "core/quant/grid.h"
 
 namespace quantd {
 namespace {
@@ -77,18 +78,13 @@ absl::Status ReadEvaluation(JobPlan& plan) {
   return CheckContext(*plan.source.model, spec.evaluation_context, "spec.evaluation.context");
 }
 
-int64_t PackedBits(const SitePlan& plan) {
-  const int64_t group_size = plan.parameters.Int("group_size");
-  const int64_t groups = group_size > 0 ? plan.site.cols / group_size : 1;
-  const int64_t bits = plan.parameters.Int("bits");
-  const int64_t scale_bits = plan.parameters.Text("scale_dtype") == "f16" ? 16 : 32;
-  const int64_t zero_bits = plan.parameters.Bool("symmetric") ? 0 : bits;
-  return plan.site.rows * (plan.site.cols * bits + groups * (scale_bits + zero_bits));
+double PackedBits(const SitePlan& plan) {
+  return MakeGrid(plan.parameters)->PlannedBits(plan.site.rows, plan.site.cols);
 }
 
 struct WeightTotals {
   int64_t weights = 0;
-  int64_t packed_bits = 0;
+  double packed_bits = 0;
   int64_t source_bytes = 0;   // of what is replaced
   int64_t largest_block = 0;  // weights
   int64_t largest_inputs = 0;
@@ -146,9 +142,9 @@ absl::Status Estimate(JobPlan& plan, uint64_t memory_budget_bytes) {
   JobEstimate& estimate = plan.estimate;
   for (const SitePlan& site : plan.sites) ++(site.skip ? estimate.skipped_layers : estimate.quantized_layers);
   const int64_t source_bytes = static_cast<int64_t>(plan.source.model->weights().StoredBytes());
-  estimate.artifact_bytes = source_bytes - totals.source_bytes + totals.packed_bits / 8;
+  estimate.artifact_bytes = source_bytes - totals.source_bytes + static_cast<int64_t>(totals.packed_bits / 8);
   if (totals.weights > 0) {
-    estimate.bits_per_weight = static_cast<double>(totals.packed_bits) / static_cast<double>(totals.weights);
+    estimate.bits_per_weight = totals.packed_bits / static_cast<double>(totals.weights);
   }
   int64_t calibration_tokens = 0, evaluation_tokens = 0;
   for (const TokenSequence& sequence : plan.calibration) calibration_tokens += static_cast<int64_t>(sequence.size());

@@ -26,8 +26,11 @@ struct FitColumns {
   int64_t first = 0;
   int64_t count = 0;
   // 1 / U_jj^2 of those columns (U: the solver's factor): what a squared rounding error there costs after the best
-  // repayment. Empty when the solver has no factor. For grids that tell outliers or salient columns by cost.
+  // repayment, 0 for dead columns. Empty when the solver has no factor. For grids that tell outliers or salient columns
+  // by cost.
   absl::Span<const float> column_costs;
+  // What the grid's StatisticOf said of the whole weight.
+  double statistic = 0;
 };
 
 // A grid fitted to a block of columns, all rows. Immutable; Nearest may run for different slabs at once.
@@ -42,7 +45,15 @@ class FittedGrid {
 // How soon the error of one column may be repaid by others.
 enum class Compensation {
   kColumn,  // at once
-  kBlock,   // after the whole fitted block, because its columns are coded together
+  // After the whole fitted block, because its columns are coded together: Nearest is asked for the very values that
+  // were fitted.
+  kBlock,
+};
+
+// Which weights a solver that changes them on the way fits.
+enum class FitTime {
+  kEarly,  // whole rows and static groups before anything changes, others at the beginning of their solver block
+  kLate,   // those that the group's first column meets, with the errors of all columns before it; static groups early
 };
 
 // What a solver hands over at the end. Columns in the order of the model.
@@ -62,6 +73,12 @@ class Grid {
   // for files.
   virtual int64_t columns_per_fit(int64_t cols) const = 0;
   virtual Compensation compensation() const { return Compensation::kColumn; }
+  virtual FitTime fit_time() const { return FitTime::kEarly; }
+  // One number of the whole weight, computed once, before anything changes, and handed to every Fit: what errors of
+  // single weights are measured against. `whole` has no statistic yet.
+  virtual double StatisticOf(const ExecutionContext& /*context*/, const FitColumns& /*whole*/) const { return 0; }
+  // Bits of a weight of this shape as it is stored, as far as they do not depend on its values. For plans.
+  virtual double PlannedBits(int64_t rows, int64_t cols) const = 0;
   // Weights are finite. SCALE_OUT_OF_RANGE names the first row whose values the scale's dtype cannot span.
   virtual absl::StatusOr<std::unique_ptr<FittedGrid>> Fit(const ExecutionContext& context,
                                                           const FitColumns& columns) const = 0;
@@ -78,8 +95,8 @@ struct StoredWeight {
   std::string what;  // names the weight in messages
 };
 
-// One row of the registry. A new grid: its .cc, its test, its row in grid_registry.cc, its paragraph in
-// docs/methods.md.
+// One row of the registry. A new grid: its .cc, its test, its row in grid_registry.cc, its paragraphs in
+// docs/methods.md and docs/formats/packed_weights.md.
 struct GridChoice {
   ChoiceInfo info;
   std::unique_ptr<Grid> (*make)(const Parameters& parameters);

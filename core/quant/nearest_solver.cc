@@ -12,9 +12,10 @@ class NearestSolver : public Solver {
     Solution solution{.values = CutIntoSlabs(context, weight), .codes = CodeSlabs(weight.rows, weight.cols)};
     solution.fit_of_column.resize(weight.cols);
     const int64_t group = grid.columns_per_fit(weight.cols);
+    const double statistic = grid.StatisticOf(context, {solution.values, 0, weight.cols, {}});
     for (int64_t first = 0; first < weight.cols; first += group) {
-      RETURN_IF_ERROR(
-          RoundGroup(context, grid, {solution.values, first, std::min(group, weight.cols - first), {}}, solution));
+      const FitColumns columns = {solution.values, first, std::min(group, weight.cols - first), {}, statistic};
+      RETURN_IF_ERROR(RoundGroup(context, grid, columns, solution));
     }
     return solution;
   }

@@ -24,8 +24,10 @@ class Sweep {
         kernels_(UniformKernelsFor(context.isa())),
         cols_(weight.cols),
         columns_per_fit_(grid.columns_per_fit(weight.cols)),
-        fits_before_sweep_(options.static_groups || columns_per_fit_ == cols_),
+        fits_late_(grid.fit_time() == FitTime::kLate),
         repay_within_block_(grid.compensation() == Compensation::kColumn),
+        fits_before_sweep_(repay_within_block_ &&
+                           (options.static_groups || (!fits_late_ && columns_per_fit_ == cols_))),
         block_size_(repay_within_block_ ? std::min(options.block_size, cols_) : columns_per_fit_),
         values_(CutIntoSlabs(context, weight)),
         errors_(weight.rows, block_size_),
@@ -38,20 +40,28 @@ class Sweep {
     PermuteColumns(context_, factor_.order, values_);
     for (int64_t j = 0; j < cols_; ++j) costs_[j] = CostOf(j);
     for (int64_t first = 0; first < cols_; first += block_size_) {
-      const int64_t end = std::min(first + block_size_, cols_);
-      if (!fits_before_sweep_) RETURN_IF_ERROR(FitGroupsBeginningIn(first, end));
-      context_.pool().ParallelFor(values_.slabs(), [&](int64_t slab) { SweepBlock(slab, first, end); });
+      RETURN_IF_ERROR(FitAndSweepBlock({first, std::min(first + block_size_, cols_)}));
     }
     return InModelOrder();
   }
 
  private:
-  float CostOf(int64_t step) const { return 1.0f / (factor_.factor.at(step, step) * factor_.factor.at(step, step)); }
+  struct Steps {
+    int64_t begin, end;
+  };
+
+  float CostOf(int64_t step) const {
+    if (factor_.dead[factor_.order[step]]) return 0;
+    return 1.0f / (factor_.factor.at(step, step) * factor_.factor.at(step, step));
+  }
+
+  FitColumns ColumnsFrom(int64_t first, int64_t count) const {
+    return {values_, first, count, absl::MakeConstSpan(costs_).subspan(first, count), statistic_};
+  }
 
   absl::Status Fit(int64_t first) {
     const int64_t count = std::min(columns_per_fit_, cols_ - first);
-    const absl::Span<const float> costs(costs_.data() + first, count);
-    ASSIGN_OR_RETURN(std::unique_ptr<FittedGrid> fit, grid_.Fit(context_, {values_, first, count, costs}));
+    ASSIGN_OR_RETURN(std::unique_ptr<FittedGrid> fit, grid_.Fit(context_, ColumnsFrom(first, count)));
     fits_.push_back(std::move(fit));
     return absl::OkStatus();
   }
@@ -59,7 +69,8 @@ class Sweep {
   // Whole rows see the weights as they are; groups see dead columns as the zeros they become.
   absl::Status FitInModelOrder() {
     for (int64_t j = 0; j < cols_; ++j) costs_[factor_.order[j]] = CostOf(j);
-    if (columns_per_fit_ == cols_) RETURN_IF_ERROR(Fit(0));
+    statistic_ = grid_.StatisticOf(context_, ColumnsFrom(0, cols_));
+    if (fits_before_sweep_ && columns_per_fit_ == cols_) RETURN_IF_ERROR(Fit(0));
     ClearDeadColumns();
     for (int64_t first = 0; fits_before_sweep_ && columns_per_fit_ < cols_ && first < cols_;
          first += columns_per_fit_) {
@@ -76,9 +87,20 @@ class Sweep {
     }
   }
 
-  absl::Status FitGroupsBeginningIn(int64_t begin, int64_t end) {
-    for (int64_t first = RoundUp(begin, columns_per_fit_); first < end; first += columns_per_fit_) {
+  absl::Status FitGroupsBeginningIn(Steps steps) {
+    for (int64_t first = RoundUp(steps.begin, columns_per_fit_); first < steps.end; first += columns_per_fit_) {
       RETURN_IF_ERROR(Fit(first));
+    }
+    return absl::OkStatus();
+  }
+
+  // In one go, or, for grids that are fitted late, in pieces that end where the next group begins.
+  absl::Status FitAndSweepBlock(Steps block) {
+    const bool in_pieces = fits_late_ && !fits_before_sweep_;
+    for (Steps piece = {block.begin, 0}; piece.begin < block.end; piece.begin = piece.end) {
+      piece.end = in_pieces ? std::min(RoundUp(piece.begin + 1, columns_per_fit_), block.end) : block.end;
+      if (!fits_before_sweep_) RETURN_IF_ERROR(FitGroupsBeginningIn(piece));
+      context_.pool().ParallelFor(values_.slabs(), [&](int64_t slab) { SweepPiece(slab, piece, block); });
     }
     return absl::OkStatus();
   }
@@ -97,25 +119,22 @@ class Sweep {
     std::memcpy(values, nearest, sizeof(nearest));
   }
 
-  void SweepBlock(int64_t slab, int64_t first, int64_t end) {
-    for (int64_t begin = first; begin < end; begin += kSubBlock) {
-      const int64_t sub_end = std::min(begin + kSubBlock, end);
+  void SweepPiece(int64_t slab, Steps piece, Steps block) {
+    for (int64_t begin = piece.begin; begin < piece.end; begin += kSubBlock) {
+      const int64_t sub_end = std::min(begin + kSubBlock, piece.end);
       for (int64_t i = begin; i < sub_end; ++i) {
-        float* errors = errors_.column(slab, i - first);
+        float* errors = errors_.column(slab, i - block.begin);
         QuantizeColumn(slab, i, errors);
         const float* row = factor_.factor.row(i);
         for (int64_t j = i + 1; repay_within_block_ && j < sub_end; ++j) {
           kernels_.subtract_scaled(errors, row[j], values_.column(slab, j));
         }
       }
-      if (repay_within_block_) Repay(slab, {begin, sub_end}, first, {sub_end, end});
+      if (repay_within_block_) Repay(slab, {begin, sub_end}, block.begin, {sub_end, block.end});
     }
-    Repay(slab, {first, end}, first, {end, cols_});
+    if (piece.end == block.end) Repay(slab, block, block.begin, {block.end, cols_});
   }
 
-  struct Steps {
-    int64_t begin, end;
-  };
   // Columns `to` get the errors of columns `from`, of the block that began at `first`.
   void Repay(int64_t slab, Steps from, int64_t first, Steps to) {
     if (to.begin == to.end) return;
@@ -171,13 +190,15 @@ class Sweep {
   const UniformKernels& kernels_;
   const int64_t cols_;
   const int64_t columns_per_fit_;
-  const bool fits_before_sweep_;
+  const bool fits_late_;
   const bool repay_within_block_;
+  const bool fits_before_sweep_;
   const int64_t block_size_;
-  WeightSlabs values_;  // in model order until grids of the model's layout are fitted, then in sweep order
-  WeightSlabs errors_;  // e of the current block
-  CodeSlabs codes_;     // in model order
-  std::vector<float> costs_;
+  WeightSlabs values_;        // in model order until grids of the model's layout are fitted, then in sweep order
+  WeightSlabs errors_;        // e of the current block
+  CodeSlabs codes_;           // in model order
+  std::vector<float> costs_;  // by column while groups are fitted in model order, then by step
+  double statistic_ = 0;
   std::vector<double> squares_;  // sum of e^2, by row
   std::vector<std::unique_ptr<FittedGrid>> fits_;
 };

@@ -124,9 +124,21 @@ std::vector<ParameterInfo> SwitchRows() {
   };
 }
 
+std::vector<ParameterInfo> RowsOfChoices() {
+  std::vector<ParameterInfo> all;
+  for (const PartInfo& part : Parts()) {
+    for (const ChoiceInfo* choice : part.choices()) {
+      if (choice->own_rows == nullptr) continue;
+      const std::vector<ParameterInfo> rows = choice->own_rows();
+      all.insert(all.end(), rows.begin(), rows.end());
+    }
+  }
+  return all;
+}
+
 std::vector<ParameterInfo> MakeTable() {
   std::vector<ParameterInfo> table = ChoiceRows();
-  for (auto rows : {NumericRows(), SwitchRows()}) table.insert(table.end(), rows.begin(), rows.end());
+  for (auto rows : {NumericRows(), SwitchRows(), RowsOfChoices()}) table.insert(table.end(), rows.begin(), rows.end());
   return table;
 }
 

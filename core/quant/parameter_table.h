@@ -26,7 +26,7 @@ struct ParameterInfo {
   std::string help;                  // one line
 };
 
-// Part choices first, then in the order help shows them.
+// Part choices first, then in the order help shows them; last the rows that single choices bring along.
 const std::vector<ParameterInfo>& ParameterTable();
 const ParameterInfo* FindParameter(absl::string_view name);  // nullptr when unknown
 std::vector<std::string> ParameterNames();

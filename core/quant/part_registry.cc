@@ -1,5 +1,7 @@
 #include "core/quant/part_registry.h"
 
+#include <algorithm>
+
 namespace quantd {
 
 absl::Span<const PartInfo> Parts() {
@@ -18,6 +20,11 @@ const ChoiceInfo* FindChoice(const PartInfo& part, absl::string_view name) {
     if (name == choice->name) return choice;
   }
   return nullptr;
+}
+
+bool IsReadBy(const ChoiceInfo& choice, absl::string_view parameter) {
+  return std::any_of(choice.parameters.begin(), choice.parameters.end(),
+                     [&](const char* name) { return parameter == name; });
 }
 
 std::vector<std::string> ChoiceNames(const PartInfo& part) {

@@ -15,11 +15,15 @@ namespace quantd {
 
 enum class Part { kTransform, kSensitivity, kGrid, kSolver, kActivations };
 
+struct ParameterInfo;
+
 struct ChoiceInfo {
   const char* name;
   const char* summary;                       // one line
   absl::Span<const char* const> parameters;  // that the choice reads; rows of the parameter table
   const char* provenance;                    // paper, or what is our own reconstruction
+  // Rows of the parameter table that came with this choice; those that several share stand in the table itself.
+  std::vector<ParameterInfo> (*own_rows)() = nullptr;
 };
 
 struct PartInfo {
@@ -34,6 +38,7 @@ absl::Span<const PartInfo> Parts();
 
 const ChoiceInfo* FindChoice(const PartInfo& part, absl::string_view name);  // nullptr when unknown
 std::vector<std::string> ChoiceNames(const PartInfo& part);
+bool IsReadBy(const ChoiceInfo& choice, absl::string_view parameter);
 
 // The tables, one a part.
 std::vector<const ChoiceInfo*> TransformChoices();

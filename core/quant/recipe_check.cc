@@ -43,11 +43,6 @@ absl::Status CheckCombinations(const Parameters& parameters, absl::string_view f
       absl::StrCat(field, ".group_size"));
 }
 
-bool IsReadBy(const ChoiceInfo& choice, absl::string_view parameter) {
-  return std::any_of(choice.parameters.begin(), choice.parameters.end(),
-                     [&](const char* name) { return parameter == name; });
-}
-
 // A changed value that no chosen part reads would be silently without effect.
 absl::Status CheckIsRead(const std::string& parameter, const Parameters& base, const Parameters& parameters) {
   if (base.values().at(parameter) == parameters.values().at(parameter)) return absl::OkStatus();

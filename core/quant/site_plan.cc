@@ -7,6 +7,7 @@
 #include "absl/strings/str_join.h"
 #include "core/base/status.h"
 #include "core/quant/glob.h"
+#include "core/quant/part_registry.h"
 #include "core/quant/recipe.h"
 #include "core/quant/recipe_check.h"
 
@@ -24,7 +25,13 @@ std::vector<int64_t> Divisors(int64_t n) {
   return divisors;
 }
 
+bool GridHasGroups(const Parameters& parameters) {
+  const ChoiceInfo* grid = FindChoice(Parts()[static_cast<int>(Part::kGrid)], parameters.Text("grid"));
+  return grid != nullptr && IsReadBy(*grid, "group_size");
+}
+
 absl::Status CheckGroupSize(const SitePlan& plan) {
+  if (!GridHasGroups(plan.parameters)) return absl::OkStatus();
   const int64_t group_size = plan.parameters.Int("group_size");
   if (plan.skip || group_size == -1 || plan.site.cols % group_size == 0) return absl::OkStatus();
   return WithField(

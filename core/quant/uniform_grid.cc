@@ -34,6 +34,7 @@ class UniformGrid : public Grid {
   int64_t columns_per_fit(int64_t cols) const override {
     return options_.group_size == -1 ? cols : options_.group_size;
   }
+  double PlannedBits(int64_t rows, int64_t cols) const override;
   absl::StatusOr<std::unique_ptr<FittedGrid>> Fit(const ExecutionContext& context,
                                                   const FitColumns& columns) const override;
   std::unique_ptr<QuantizedWeight> Assemble(const ExecutionContext& context, const CodedColumns& coded) const override;
@@ -48,6 +49,13 @@ absl::StatusOr<std::unique_ptr<FittedGrid>> UniformGrid::Fit(const ExecutionCont
                                                              const FitColumns& columns) const {
   ASSIGN_OR_RETURN(UniformScales scales, FitUniformScales(context, options_, columns));
   return std::make_unique<FittedUniformGrid>(UniformKernelsFor(context.isa()), options_.max_code(), std::move(scales));
+}
+
+double UniformGrid::PlannedBits(int64_t rows, int64_t cols) const {
+  const int64_t group_bits = 8 * DtypeBytes(options_.scale_dtype) + (options_.symmetric ? 0 : options_.bits);
+  const int64_t scale_rows = options_.per_row ? rows : 1;
+  return static_cast<double>(rows * cols * options_.bits +
+                             scale_rows * CeilDiv(cols, columns_per_fit(cols)) * group_bits);
 }
 
 UniformLayout UniformGrid::LayoutOf(const CodedColumns& coded) const {
