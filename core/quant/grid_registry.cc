@@ -1,4 +1,6 @@
 #include "core/quant/grid.h"
+#include "core/quant/two_level_grid.h"
+#include "core/quant/two_level_weight.h"
 #include "core/quant/uniform_grid.h"
 #include "core/quant/uniform_weight.h"
 
@@ -8,11 +10,19 @@ namespace quantd {
 absl::Span<const GridChoice> GridChoices() {
   static constexpr const char* kUniformParameters[] = {"bits",        "group_size",  "symmetric", "symmetric_range",
                                                        "clip_search", "scale_dtype", "per_row"};
+  static constexpr const char* kTwoLevelParameters[] = {
+      "bits",      "group_size", "symmetric", "symmetric_range",   "scale_dtype",   "scale_bits",  "zero_bits",
+      "tile_rows", "round_zero", "outliers",  "outlier_threshold", "outlier_dtype", "equal_values"};
   static constexpr GridChoice kGrids[] = {
       {{"uniform", "evenly spaced levels: one scale, and a zero point unless symmetric, for each row and group",
         kUniformParameters, "as in the GPTQ code (IST-DASLab/gptq quant.py); rounding of stored scales is ours"},
        &MakeUniformGrid,
        &ReadUniformWeight},
+      {{"two_level", "small groups whose scales and zero points are coded again, single outliers kept apart",
+        kTwoLevelParameters, "SpQR, arXiv 2306.03078, Vahe1994/SpQR; equal values, f16 and storage are ours",
+        &TwoLevelParameters},
+       &MakeTwoLevelGrid,
+       &ReadTwoLevelWeight},
   };
   return kGrids;
 }
