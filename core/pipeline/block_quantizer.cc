@@ -108,6 +108,11 @@ absl::Status BlockQuantizer::Prepare() {
     sites_ = std::move(options_.saved->sites);
   }
   if (options_.calibration.empty() || done()) return absl::OkStatus();
+  RETURN_IF_ERROR(PrepareBoundary());
+  return PrepareGradients();
+}
+
+absl::Status BlockQuantizer::PrepareBoundary() {
   const int64_t length = static_cast<int64_t>(options_.calibration[0].size());
   const ActivationStoreOptions store_options{context_.memory_budget_bytes() / 2, options_.scratch_directory};
   ASSIGN_OR_RETURN(ActivationStore store, ActivationStore::Create(static_cast<int64_t>(options_.calibration.size()),
@@ -125,6 +130,25 @@ absl::Status BlockQuantizer::Prepare() {
   return absl::OkStatus();
 }
 
+absl::Status BlockQuantizer::PrepareGradients() {
+  ASSIGN_OR_RETURN(const std::optional<GradientPlan> plan, GradientPlanOf(options_.plans));
+  if (!plan.has_value()) return absl::OkStatus();
+  ASSIGN_OR_RETURN(gradients_, BlockGradients::Create(context_, model_,
+                                                      {.plan = *plan,
+                                                       .sequences = options_.calibration,
+                                                       .seed = options_.seed,
+                                                       .scratch_directory = options_.scratch_directory}));
+  if (options_.saved != nullptr) {
+    RETURN_IF_ERROR(gradients_->Load(place_.gradients, place_.block, options_.saved->part));
+  }
+  return gradients_->Prepare([this](double multiply_adds) -> absl::Status {
+    const GradientPlace& place = gradients_->place();
+    RETURN_IF_ERROR(
+        progress_.SetLayer(absl::StrFormat("gradients of block %d, sequence %d", place.block, place.sequence)));
+    return Step(multiply_adds);
+  });
+}
+
 absl::Status BlockQuantizer::RunBlock(const BlockSink& sink) {
   ASSIGN_OR_RETURN(Block block, model_.LoadBlock(place_.block));
   for (const QuantizedSite& site : sites_) {
@@ -134,6 +158,9 @@ absl::Status BlockQuantizer::RunBlock(const BlockSink& sink) {
   while (place_.pass < static_cast<int>(passes.size())) RETURN_IF_ERROR(RunPass(block, passes[place_.pass]));
   const bool last = place_.block + 1 == model_.config().blocks;
   if (boundary_ != nullptr && !last) RETURN_IF_ERROR(Advance(block));
+  // No safe point in there: the gradients are then between two blocks.
+  const auto count = [this](double multiply_adds) { return progress_.Advance(multiply_adds); };
+  if (gradients_ != nullptr) RETURN_IF_ERROR(gradients_->EndBlock(place_.block, count));
   RETURN_IF_ERROR(sink(place_.block, std::exchange(sites_, {})));
   place_ = {.block = place_.block + 1};
   const absl::Status go_on = progress_.SetBlock(place_.block);
@@ -153,21 +180,35 @@ absl::Status BlockQuantizer::RunPass(Block& block, const std::vector<const SiteP
 
 // Runs the block on copies of the boundary until the collectors have seen what they want.
 absl::Status BlockQuantizer::Collect(const Block& block, Collectors& collectors) {
-  if (!collectors.needs_inputs()) return absl::OkStatus();
+  if (!collectors.needs_inputs() && !collectors.needs_gradients()) return absl::OkStatus();
   if (place_.sequences > 0) {
     ASSIGN_OR_RETURN(const StateTensors saved, options_.saved->part(StatisticsPartName(place_)));
     RETURN_IF_ERROR(collectors.LoadState(saved));
   }
+  if (collectors.needs_gradients()) {
+    const auto step = [this](double multiply_adds) { return Step(multiply_adds); };
+    RETURN_IF_ERROR(gradients_->BeginPass(block, *boundary_, step));
+  }
   for (int64_t s = place_.sequences; s < boundary_->sequences(); ++s) {
-    const MatrixView input = boundary_->sequence(s);
+    RETURN_IF_ERROR(CollectSequence(block, s, collectors));
+    boundary_->Release(s);
+    place_.sequences = s + 1;
+    const int64_t tokens = boundary_->sequence(s).rows;
+    double work = collectors.needs_inputs() ? BlockWork(model_, block.index, tokens) : 0;
+    if (collectors.needs_gradients()) work += BlockGradientWork(model_, block.index, tokens);
+    RETURN_IF_ERROR(Step(work));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status BlockQuantizer::CollectSequence(const Block& block, int64_t sequence, Collectors& collectors) {
+  const MatrixView input = boundary_->sequence(sequence);
+  if (collectors.needs_inputs()) {
     std::copy(input.data, input.data + input.rows * input.cols, scratch_.data());
     const absl::Status status = model_.ForwardBlock(context_, block, {.observer = &collectors}, scratch_.view());
     if (!status.ok() && ReasonOf(status) != kCollected) return status;
-    boundary_->Release(s);
-    place_.sequences = s + 1;
-    RETURN_IF_ERROR(Step(BlockWork(model_, block.index, input.rows)));
   }
-  return absl::OkStatus();
+  return collectors.needs_gradients() ? gradients_->Observe(block, sequence, input, &collectors) : absl::OkStatus();
 }
 
 absl::Status BlockQuantizer::QuantizeSites(Block& block, const std::vector<const SitePlan*>& pass,
@@ -221,6 +262,10 @@ QuantizeState BlockQuantizer::State() const {
   }
   if (!place_.advancing && place_.sequences > 0) {
     state.parts.push_back({StatisticsPartName(place_), [this] { return gathered_->SaveState(); }});
+  }
+  if (gradients_ != nullptr && !done()) {
+    state.place.gradients = gradients_->place();
+    for (StatePart& part : gradients_->Save(place_.block)) state.parts.push_back(std::move(part));
   }
   for (const QuantizedSite& site : sites_) {
     state.parts.push_back(

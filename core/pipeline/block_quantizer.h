@@ -8,6 +8,7 @@
 #include "absl/status/status.h"
 #include "absl/types/span.h"
 #include "core/model/activation_store.h"
+#include "core/pipeline/block_gradients.h"
 #include "core/pipeline/collectors.h"
 #include "core/pipeline/quantize_model.h"
 
@@ -33,9 +34,12 @@ class BlockQuantizer {
 
  private:
   absl::Status CheckSaved() const;
+  absl::Status PrepareBoundary();
+  absl::Status PrepareGradients();
   absl::Span<const SitePlan> BlockPlans(int block) const;
   absl::Status RunPass(Block& block, const std::vector<const SitePlan*>& pass);
   absl::Status Collect(const Block& block, Collectors& collectors);
+  absl::Status CollectSequence(const Block& block, int64_t sequence, Collectors& collectors);
   absl::Status QuantizeSites(Block& block, const std::vector<const SitePlan*>& pass, Collectors& collectors);
   absl::Status Advance(const Block& block);
 
@@ -51,6 +55,7 @@ class BlockQuantizer {
   Progress& progress_;
   QuantizePlace place_;
   std::unique_ptr<ActivationStore> boundary_;  // null: no plan needs data
+  std::unique_ptr<BlockGradients> gradients_;  // null: no plan needs them
   Matrix scratch_;
   std::vector<QuantizedSite> sites_;      // done, of the block at place_
   const Collectors* gathered_ = nullptr;  // of the pass at place_, while it runs

@@ -11,6 +11,7 @@ absl::Status Collectors::Add(const SitePlan& plan) {
   ASSIGN_OR_RETURN(std::unique_ptr<Sensitivity> sensitivity, MakeSensitivity(plan));
   const Key key{plan.site.input_group, sensitivity->shareable() ? -1 : plan.site.index};
   if (sensitivity->needs_inputs()) last_index_ = std::max(last_index_, plan.site.index);
+  needs_gradients_ = needs_gradients_ || sensitivity->needs_gradients();
   keys_[plan.site.index] = key;
   // The first site of an input collects for all that share it.
   if (collectors_.find(key) == collectors_.end()) collectors_[key] = {plan.site.index, std::move(sensitivity)};
@@ -24,6 +25,14 @@ absl::Status Collectors::OnInput(const LinearSite& site, const MatrixView& input
   }
   if (site.index < last_index_) return absl::OkStatus();
   return ReasonError(absl::StatusCode::kAborted, kCollected, "");
+}
+
+absl::Status Collectors::OnGradient(const LinearSite& site, const MatrixView& x, const MatrixView& delta) {
+  for (auto& [key, collector] : collectors_) {
+    if (collector.site_index != site.index || !collector.sensitivity->needs_gradients()) continue;
+    RETURN_IF_ERROR(WithContext(collector.sensitivity->AddGradients(context_, x, delta), site.name));
+  }
+  return absl::OkStatus();
 }
 
 absl::StatusOr<const Matrix*> Collectors::Finish(const SitePlan& plan) {

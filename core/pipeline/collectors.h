@@ -21,13 +21,15 @@ namespace quantd {
 inline constexpr char kCollected[] = "COLLECTED";
 
 // One collector a site, or one an input where sites may share it. Thread-compatible.
-class Collectors : public InputObserver {
+class Collectors : public InputObserver, public GradientObserver {
  public:
   explicit Collectors(const ExecutionContext& context) : context_(context) {}
 
   absl::Status Add(const SitePlan& plan);
   bool needs_inputs() const { return last_index_ >= 0; }
+  bool needs_gradients() const { return needs_gradients_; }
   absl::Status OnInput(const LinearSite& site, const MatrixView& input) override;
+  absl::Status OnGradient(const LinearSite& site, const MatrixView& x, const MatrixView& delta) override;
 
   // The sensitivity of a site; the matrix lives until the next call for another site.
   absl::StatusOr<const Matrix*> Finish(const SitePlan& plan);
@@ -48,6 +50,7 @@ class Collectors : public InputObserver {
   std::map<Key, Collector> collectors_;
   std::map<int, Key> keys_;  // by site index
   int last_index_ = -1;
+  bool needs_gradients_ = false;
   Key finished_key_;
   bool finished_ = false;
   Matrix matrix_;

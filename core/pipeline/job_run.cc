@@ -81,6 +81,7 @@ absl::Status JobRun::Quantize() {
   const QuantizeOptions quantize{.plans = plan_.sites,
                                  .calibration = plan_.calibration,
                                  .scratch_directory = folder_,
+                                 .seed = plan_.spec.seed,
                                  .safe_point =
                                      [this](SafePoint point, absl::FunctionRef<QuantizeState()> state) {
                                        OfferQuantized(point, state);

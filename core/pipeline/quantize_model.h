@@ -12,6 +12,7 @@
 #include "absl/status/status.h"
 #include "absl/types/span.h"
 #include "core/compute/execution_context.h"
+#include "core/model/gradient_pass.h"
 #include "core/model/transformer.h"
 #include "core/pipeline/progress.h"
 #include "core/quant/quantize_site.h"
@@ -35,6 +36,7 @@ struct QuantizePlace {
   int pass = 0;           // of the block
   int64_t sequences = 0;  // gathered by the pass, or advanced
   bool advancing = false;
+  GradientPlace gradients = {};  // of the pass over the whole model, where there is one; it comes first
 };
 
 // What is needed to go on from a place, beside the finished blocks. Valid during the call it is passed to.
@@ -60,6 +62,7 @@ struct QuantizeOptions {
   absl::Span<const SitePlan> plans;             // one a site of the model, in its order
   absl::Span<const TokenSequence> calibration;  // of one length; empty when no plan needs data
   std::string scratch_directory;                // for activations above the memory budget
+  uint64_t seed = 0;                            // of labels that are drawn
   QuantizeSafePoint safe_point = {};            // may be empty
   SavedQuantization* saved = nullptr;           // goes on from there and takes its sites; null: from the beginning
 };
@@ -67,7 +70,8 @@ struct QuantizeOptions {
 // The file name, without extension, of a quantized site's tensors in QuantizeState.parts.
 std::string LayerPartName(const LinearSite& site);
 
-// CHECKPOINT_MALFORMED when `saved` is not a state of this job; then nothing was given to the sink.
+// RECIPE_ILLEGAL_COMBINATION as GradientPlanOf; the reasons of GradientPass. CHECKPOINT_MALFORMED when `saved` is not a
+// state of this job; then nothing was given to the sink.
 absl::Status QuantizeModel(const ExecutionContext& context, const Transformer& model, const QuantizeOptions& options,
                            Progress& progress, const BlockSink& sink);
 

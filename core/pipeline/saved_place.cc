@@ -23,13 +23,24 @@ absl::StatusOr<int64_t> Number(const Json& json, absl::string_view key, int64_t 
 constexpr int64_t kMostBlocks = std::numeric_limits<int>::max();
 constexpr int64_t kMostSequences = int64_t{1} << 40;
 
+absl::StatusOr<GradientPlace> GradientPlaceFromJson(const Json& json) {
+  using Phase = GradientPlace::Phase;
+  ASSIGN_OR_RETURN(const int64_t phase, Number(json, "gradient_phase", static_cast<int64_t>(Phase::kDone)));
+  ASSIGN_OR_RETURN(const int64_t block, Number(json, "gradient_block", kMostBlocks));
+  ASSIGN_OR_RETURN(const int64_t sequence, Number(json, "gradient_sequence", kMostSequences));
+  return GradientPlace{static_cast<Phase>(phase), static_cast<int>(block), sequence};
+}
+
 }  // namespace
 
 std::string PlaceJson(const QuantizePlace& place) {
   return Json{{"block", place.block},
               {"pass", place.pass},
               {"sequences", place.sequences},
-              {"advancing", place.advancing ? 1 : 0}}
+              {"advancing", place.advancing ? 1 : 0},
+              {"gradient_phase", static_cast<int>(place.gradients.phase)},
+              {"gradient_block", place.gradients.block},
+              {"gradient_sequence", place.gradients.sequence}}
       .dump();
 }
 
@@ -43,10 +54,12 @@ absl::StatusOr<QuantizePlace> QuantizePlaceFromJson(const std::string& text) {
   ASSIGN_OR_RETURN(const int64_t pass, Number(json, "pass", kMostBlocks));
   ASSIGN_OR_RETURN(const int64_t sequences, Number(json, "sequences", kMostSequences));
   ASSIGN_OR_RETURN(const int64_t advancing, Number(json, "advancing", 1));
+  ASSIGN_OR_RETURN(const GradientPlace gradients, GradientPlaceFromJson(json));
   return QuantizePlace{.block = static_cast<int>(block),
                        .pass = static_cast<int>(pass),
                        .sequences = sequences,
-                       .advancing = advancing == 1};
+                       .advancing = advancing == 1,
+                       .gradients = gradients};
 }
 
 absl::StatusOr<ComparisonPlace> ComparisonPlaceFromJson(const std::string& text) {

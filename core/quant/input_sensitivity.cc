@@ -4,67 +4,19 @@
 #include <vector>
 
 #include "absl/strings/str_format.h"
-#include "core/compute/gram.h"
-#include "core/compute/matmul.h"
+#include "core/quant/running_gram.h"
 #include "core/quant/sensitivity_registry.h"
 
 namespace quantd {
 namespace {
 
-// [n, n] sums, upper triangle.
-class RunningSum {
- public:
-  virtual ~RunningSum() = default;
-  virtual void Add(const ExecutionContext& context, const MatrixView& inputs) = 0;
-  virtual double At(int64_t row, int64_t col) const = 0;
-  virtual uint64_t bytes() const = 0;
-  virtual StateTensor Save() const = 0;
-  virtual absl::Status Load(const StateTensors& saved) = 0;
-};
-
 constexpr char kSums[] = "sums";
 constexpr char kSequences[] = "sequences";
 
-class RunningSumF64 : public RunningSum {
- public:
-  explicit RunningSumF64(int64_t n) : n_(n), sums_(static_cast<size_t>(n * n)) {}
-  void Add(const ExecutionContext& context, const MatrixView& inputs) override {
-    AccumulateGram(context, inputs, sums_.data());
-  }
-  double At(int64_t row, int64_t col) const override { return sums_[row * n_ + col]; }
-  uint64_t bytes() const override { return sums_.size() * sizeof(double); }
-  StateTensor Save() const override { return StateOf<double>(kSums, sums_, {n_, n_}); }
-  absl::Status Load(const StateTensors& saved) override { return saved.Load(kSums, absl::MakeSpan(sums_)); }
-
- private:
-  const int64_t n_;
-  std::vector<double> sums_;
-};
-
-class RunningSumF32 : public RunningSum {
- public:
-  explicit RunningSumF32(int64_t n) : sums_(n, n) {}
-  void Add(const ExecutionContext& context, const MatrixView& inputs) override {
-    SyrkUpper(context, inputs, sums_.view());
-  }
-  double At(int64_t row, int64_t col) const override { return sums_.at(row, col); }
-  uint64_t bytes() const override { return static_cast<uint64_t>(sums_.size()) * sizeof(float); }
-  StateTensor Save() const override { return StateOf<float>(kSums, sums_.span(), {sums_.rows(), sums_.cols()}); }
-  absl::Status Load(const StateTensors& saved) override { return saved.Load(kSums, sums_.span()); }
-
- private:
-  Matrix sums_;
-};
-
 class InputSensitivity : public Sensitivity {
  public:
-  explicit InputSensitivity(const SitePlan& plan) : name_(plan.site.name), cols_(plan.site.cols) {
-    if (plan.parameters.Text("sensitivity_accumulation") == "f32") {
-      sums_ = std::make_unique<RunningSumF32>(cols_);
-    } else {
-      sums_ = std::make_unique<RunningSumF64>(cols_);
-    }
-  }
+  explicit InputSensitivity(const SitePlan& plan)
+      : name_(plan.site.name), cols_(plan.site.cols), sums_(MakeRunningGram(plan.parameters, cols_)) {}
 
   bool needs_inputs() const override { return true; }
   bool shareable() const override { return true; }
@@ -72,10 +24,10 @@ class InputSensitivity : public Sensitivity {
   absl::StatusOr<Matrix> Finish(const ExecutionContext& context) override;
   uint64_t memory_bytes() const override { return sums_->bytes(); }
   std::vector<StateTensor> SaveState() const override {
-    return {sums_->Save(), StateOf<int64_t>(kSequences, absl::MakeConstSpan(&sequences_, 1), {1})};
+    return {sums_->Save(kSums), StateOf<int64_t>(kSequences, absl::MakeConstSpan(&sequences_, 1), {1})};
   }
   absl::Status LoadState(const StateTensors& saved) override {
-    RETURN_IF_ERROR(sums_->Load(saved));
+    RETURN_IF_ERROR(sums_->Load(saved, kSums));
     return saved.Load(kSequences, absl::MakeSpan(&sequences_, 1));
   }
 
@@ -85,7 +37,7 @@ class InputSensitivity : public Sensitivity {
   const std::string name_;
   const int64_t cols_;
   int64_t sequences_ = 0;
-  std::unique_ptr<RunningSum> sums_;
+  const std::unique_ptr<RunningGram> sums_;
 };
 
 // Index of the first value that is NaN or infinite, or -1.
@@ -129,12 +81,7 @@ absl::StatusOr<Matrix> InputSensitivity::Finish(const ExecutionContext& context)
                        absl::StrFormat("%s: no calibration inputs reached this layer; give calibration text", name_));
   }
   Matrix hessian(cols_, cols_);
-  const double factor = 2.0 / static_cast<double>(sequences_);
-  context.pool().ParallelFor(cols_, [&](int64_t row) {
-    for (int64_t col = 0; col < cols_; ++col) {
-      hessian.at(row, col) = static_cast<float>(factor * sums_->At(std::min(row, col), std::max(row, col)));
-    }
-  });
+  AddTo(context, *sums_, 2.0 / static_cast<double>(sequences_), hessian);
   return hessian;
 }
 

@@ -1,5 +1,5 @@
 // What an error in a weight costs: a symmetric [in, in] matrix per site, gathered while calibration data flows through
-// a block.
+// a block, forward or backward.
 #ifndef QUANTD_CORE_QUANT_SENSITIVITY_H_
 #define QUANTD_CORE_QUANT_SENSITIVITY_H_
 
@@ -19,13 +19,21 @@ namespace quantd {
 class Sensitivity {
  public:
   virtual ~Sensitivity() = default;
-  // False: needs no data at all and Finish gives an empty matrix (uniform).
+  // Which data it wants: inputs of the forward pass, or inputs and gradients of the backward pass; at most one of the
+  // two. Neither: Finish gives an empty matrix (uniform).
   virtual bool needs_inputs() const = 0;
+  virtual bool needs_gradients() const { return false; }
   // True: sites with the same input may share one collector.
   virtual bool shareable() const = 0;
   // Inputs [tokens, in] of one sequence. NOT_FINITE_INPUT names the first bad token and feature; nothing was added
   // then.
   virtual absl::Status AddInputs(const ExecutionContext& context, const MatrixView& inputs) = 0;
+  // Inputs [tokens, in] of one sequence and the gradient of its loss at the site's output [tokens, out]. The scale of
+  // the loss does not matter, so long as it is one for all sequences. NOT_FINITE_INPUT, NOT_FINITE_GRADIENT.
+  virtual absl::Status AddGradients(const ExecutionContext& /*context*/, const MatrixView& /*inputs*/,
+                                    const MatrixView& /*gradients*/) {
+    return absl::OkStatus();
+  }
   // [in, in], symmetric, both triangles filled, or empty (uniform). SENSITIVITY_NO_DATA before the first token.
   virtual absl::StatusOr<Matrix> Finish(const ExecutionContext& context) = 0;
   virtual uint64_t memory_bytes() const = 0;
@@ -38,6 +46,8 @@ class Sensitivity {
 };
 
 absl::StatusOr<std::unique_ptr<Sensitivity>> MakeSensitivity(const SitePlan& plan);
+// Of a site that is not skipped.
+bool NeedsGradients(const SitePlan& plan);
 
 }  // namespace quantd
 

@@ -15,6 +15,11 @@ const SensitivityChoice* FindSensitivity(absl::string_view name) {
   return nullptr;
 }
 
+SensitivityData DataOf(const SitePlan& plan) {
+  const SensitivityChoice* choice = FindSensitivity(plan.parameters.Text("sensitivity"));
+  return plan.skip || choice == nullptr ? SensitivityData::kNone : choice->data;
+}
+
 }  // namespace
 
 // Every sensitivity a recipe may name.
@@ -23,12 +28,18 @@ absl::Span<const SensitivityChoice> SensitivityChoices() {
                                                      "sensitivity_accumulation"};
   static constexpr SensitivityChoice kSensitivities[] = {
       {{"uniform", "every weight of a layer costs the same; no calibration data", {}, "plain squared weight error"},
-       false,
+       SensitivityData::kNone,
        &MakeUniformSensitivity},
       {{"input", "squared error of the layer's output on the calibration inputs, H = 2 X^T X", kInputParameters,
         "GPTQ, arXiv 2210.17323; f64 sums are ours"},
-       true,
+       SensitivityData::kInputs,
        &MakeInputSensitivity},
+      {{"output_adaptive", "change of the model's own loss: H from the gradients of calibration sequences",
+        kInputParameters,
+        "OAC's Hessian, sum of G^T G, is fisher = sequence with hessian_model = full; the other forms are ours",
+        &OutputSensitivityRows},
+       SensitivityData::kGradients,
+       &MakeOutputSensitivity},
   };
   return kSensitivities;
 }
@@ -49,10 +60,12 @@ absl::StatusOr<std::unique_ptr<Sensitivity>> MakeSensitivity(const SitePlan& pla
 }
 
 bool NeedsCalibration(absl::Span<const SitePlan> plans) {
-  return std::any_of(plans.begin(), plans.end(), [](const SitePlan& plan) {
-    const SensitivityChoice* choice = FindSensitivity(plan.parameters.Text("sensitivity"));
-    return !plan.skip && choice != nullptr && choice->needs_calibration;
-  });
+  return std::any_of(plans.begin(), plans.end(),
+                     [](const SitePlan& plan) { return DataOf(plan) != SensitivityData::kNone; });
+}
+
+bool NeedsGradients(const SitePlan& plan) {
+  return DataOf(plan) == SensitivityData::kGradients;
 }
 
 }  // namespace quantd

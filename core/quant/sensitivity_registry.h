@@ -3,16 +3,19 @@
 #define QUANTD_CORE_QUANT_SENSITIVITY_REGISTRY_H_
 
 #include <memory>
+#include <vector>
 
 #include "core/quant/part_registry.h"
 #include "core/quant/sensitivity.h"
 
 namespace quantd {
 
+enum class SensitivityData { kNone, kInputs, kGradients };
+
 // One row. A new sensitivity: its .cc, its test, its row in sensitivity_registry.cc, its paragraph in docs/methods.md.
 struct SensitivityChoice {
   ChoiceInfo info;
-  bool needs_calibration;
+  SensitivityData data;
   std::unique_ptr<Sensitivity> (*make)(const SitePlan& plan);
 };
 
@@ -20,6 +23,8 @@ absl::Span<const SensitivityChoice> SensitivityChoices();
 
 std::unique_ptr<Sensitivity> MakeUniformSensitivity(const SitePlan& plan);
 std::unique_ptr<Sensitivity> MakeInputSensitivity(const SitePlan& plan);
+std::unique_ptr<Sensitivity> MakeOutputSensitivity(const SitePlan& plan);
+std::vector<ParameterInfo> OutputSensitivityRows();
 
 }  // namespace quantd
 
