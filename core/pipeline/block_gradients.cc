@@ -32,6 +32,17 @@ std::string OriginalPartName(int block) {
   return absl::StrFormat("original-%05d", block);
 }
 
+// Several passes have boundaries of the same numbers: theirs come first among the numbers of a part's name.
+std::string BehindPartName(int block, int pass, const std::string& part) {
+  const size_t numbers = part.find_first_of("0123456789");
+  return absl::StrFormat("%s%05d-%02d-%s", part.substr(0, numbers), block, pass, part.substr(numbers));
+}
+
+bool Begins(const GradientPass& pass, int first_block) {
+  const GradientPlace& place = pass.place();
+  return place.phase <= GradientPlace::Phase::kLoss && place.block == first_block && place.sequence == 0;
+}
+
 double Weights(const Transformer& model, int block) {
   double weights = 0;
   for (const LinearSite& site : model.block_sites(block)) weights += static_cast<double>(site.rows * site.cols);
@@ -79,7 +90,7 @@ absl::StatusOr<std::unique_ptr<BlockGradients>> BlockGradients::Create(const Exe
                                                                        const Transformer& model,
                                                                        BlockGradientsOptions options) {
   std::unique_ptr<BlockGradients> gradients(new BlockGradients(context, model, std::move(options)));
-  if (gradients->options_.plan.hessian_model != HessianModel::kPrefix) {
+  if (!gradients->anew()) {
     ASSIGN_OR_RETURN(gradients->pass_, gradients->NewPass(0));
   }
   if (gradients->keeps_original()) RETURN_IF_ERROR(gradients->NewOriginalInputs());
@@ -112,7 +123,8 @@ absl::Status BlockGradients::NewOriginalInputs() {
 
 absl::Status BlockGradients::RunPass(GradientPass& pass, int first_block, const Step& step) {
   const double total = GradientPassWork(model_, first_block, pass.boundary(model_.config().blocks).tokens());
-  double done = -1;  // of the share, when the pass began; known after its first step
+  // What an earlier run has done was counted there; how much it was is known after the first step.
+  double done = Begins(pass, first_block) ? 0 : -1;
   const auto report = [&](double share) {
     const double before = std::exchange(done, share);
     return step(before < 0 ? 0 : total * (share - before));
@@ -122,9 +134,7 @@ absl::Status BlockGradients::RunPass(GradientPass& pass, int first_block, const 
 
 absl::Status BlockGradients::Prepare(const Step& step) {
   if (!pass_.has_value()) return absl::OkStatus();
-  const GradientPlace& place = pass_->place();
-  const bool begins = place.phase == GradientPlace::Phase::kForward && place.block == 0 && place.sequence == 0;
-  if (begins) RETURN_IF_ERROR(pass_->Embed());
+  if (Begins(*pass_, 0)) RETURN_IF_ERROR(pass_->Embed());
   return RunPass(*pass_, 0, step);
 }
 
@@ -132,15 +142,33 @@ absl::Status BlockGradients::BeginPass(const Block& block, const ActivationStore
   if (keeps_original() && (!original_.has_value() || original_->index != block.index)) {
     ASSIGN_OR_RETURN(original_, model_.LoadBlock(block.index));
   }
-  if (options_.plan.hessian_model != HessianModel::kPrefix) return absl::OkStatus();
+  if (!anew()) return absl::OkStatus();
   ASSIGN_OR_RETURN(pass_, NewPass(block.index + 1));
+  if (saved_pass_.has_value()) {
+    const SavedPass saved = *std::exchange(saved_pass_, std::nullopt);
+    RETURN_IF_ERROR(pass_->Load(saved.place, saved.source));
+  } else {
+    RETURN_IF_ERROR(BeginBehind(block, inputs));
+    RETURN_IF_ERROR(step(Weights(model_, block.index) * static_cast<double>(inputs.tokens())));
+  }
+  return RunPass(*pass_, block.index + 1, step);
+}
+
+// What the block, as it is, gives the one after it.
+absl::Status BlockGradients::BeginBehind(const Block& block, const ActivationStore& inputs) {
   for (int64_t s = 0; s < inputs.sequences(); ++s) {
     const MutableMatrixView output = pass_->boundary(block.index + 1).sequence(s);
     Copy(inputs.sequence(s), output);
     RETURN_IF_ERROR(model_.ForwardBlock(context_, block, {}, output));
     inputs.Release(s);
   }
-  return RunPass(*pass_, block.index + 1, step);
+  return absl::OkStatus();
+}
+
+void BlockGradients::EndPass() {
+  if (!anew()) return;
+  pass_.reset();
+  ++passes_;
 }
 
 absl::Status BlockGradients::Observe(const Block& block, int64_t sequence, const MatrixView& input,
@@ -157,6 +185,7 @@ absl::Status BlockGradients::Observe(const Block& block, int64_t sequence, const
 }
 
 absl::Status BlockGradients::EndBlock(int block, const Step& step) {
+  passes_ = 0;
   if (!keeps_original() || block + 1 == model_.config().blocks) return absl::OkStatus();
   if (!original_.has_value() || original_->index != block) {
     ASSIGN_OR_RETURN(original_, model_.LoadBlock(block));
@@ -172,14 +201,12 @@ absl::Status BlockGradients::EndBlock(int block, const Step& step) {
 
 // ---- Saving and loading.
 
-const GradientPlace& BlockGradients::place() const {
-  static const GradientPlace kNone = {.phase = GradientPlace::Phase::kDone};
-  return options_.plan.hessian_model == HessianModel::kPrefix ? kNone : pass_->place();
-}
-
 std::vector<StatePart> BlockGradients::Save(int block) const {
-  if (options_.plan.hessian_model == HessianModel::kPrefix) return {};
+  if (!pass_.has_value()) return {};
   std::vector<StatePart> parts = pass_->Save();
+  if (anew()) {
+    for (StatePart& part : parts) part.name = BehindPartName(block, passes_, part.name);
+  }
   if (!keeps_original() || block == 0) return parts;
   parts.push_back(
       {OriginalPartName(block), [this] {
@@ -189,12 +216,19 @@ std::vector<StatePart> BlockGradients::Save(int block) const {
   return parts;
 }
 
-absl::Status BlockGradients::Load(const GradientPlace& place, int block, const StateSource& source) {
-  if (options_.plan.hessian_model == HessianModel::kPrefix) return absl::OkStatus();
-  RETURN_IF_ERROR(pass_->Load(place, source));
-  if (!keeps_original() || block == 0) return absl::OkStatus();
-  ASSIGN_OR_RETURN(const StateTensors saved, source(OriginalPartName(block)));
-  return saved.Load(kActivations, original_inputs_->values());
+absl::Status BlockGradients::Load(const SavedGradients& saved, const StateSource& source) {
+  if (anew()) {
+    passes_ = saved.pass;
+    if (saved.place.block <= saved.block) return absl::OkStatus();  // none had begun
+    saved_pass_ = {saved.place, [source, block = saved.block, pass = saved.pass](const std::string& part) {
+                     return source(BehindPartName(block, pass, part));
+                   }};
+    return absl::OkStatus();
+  }
+  RETURN_IF_ERROR(pass_->Load(saved.place, source));
+  if (!keeps_original() || saved.block == 0) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const StateTensors original, source(OriginalPartName(saved.block)));
+  return original.Load(kActivations, original_inputs_->values());
 }
 
 }  // namespace quantd

@@ -55,6 +55,13 @@ struct BlockGradientsOptions {
   std::string scratch_directory;
 };
 
+// Where another run was.
+struct SavedGradients {
+  GradientPlace place;
+  int block = 0;  // being quantized
+  int pass = 0;   // of it
+};
+
 // Thread-compatible. Results do not depend on thread counts or interruptions.
 class BlockGradients {
  public:
@@ -70,16 +77,19 @@ class BlockGradients {
   absl::Status Prepare(const Step& step);
   // Before the first sequence of a pass over a block, also after an interruption. `inputs`: what enters the block.
   absl::Status BeginPass(const Block& block, const ActivationStore& inputs, const Step& step);
+  // After the last one.
+  void EndPass();
   // Gives the observer what one sequence makes of the block, whose input is `input` [tokens, hidden_size].
   absl::Status Observe(const Block& block, int64_t sequence, const MatrixView& input, GradientObserver* observer);
   // The block is quantized.
   absl::Status EndBlock(int block, const Step& step);
 
-  // What another object of the same arguments needs to go on from place(), in block `block`.
-  const GradientPlace& place() const;
+  // What another object of the same arguments needs to go on from place(), in block `block`. Nothing of a pass that has
+  // not begun.
+  GradientPlace place() const { return pass_.has_value() ? pass_->place() : GradientPlace(); }
   std::vector<StatePart> Save(int block) const;
   // Instead of Prepare's beginning. CHECKPOINT_MALFORMED.
-  absl::Status Load(const GradientPlace& place, int block, const StateSource& source);
+  absl::Status Load(const SavedGradients& saved, const StateSource& source);
 
  private:
   BlockGradients(const ExecutionContext& context, const Transformer& model, BlockGradientsOptions options)
@@ -87,8 +97,10 @@ class BlockGradients {
 
   absl::StatusOr<GradientPass> NewPass(int first_block) const;
   absl::Status NewOriginalInputs();
+  absl::Status BeginBehind(const Block& block, const ActivationStore& inputs);
   absl::Status RunPass(GradientPass& pass, int first_block, const Step& step);
   bool keeps_original() const { return options_.plan.hessian_model == HessianModel::kFull; }
+  bool anew() const { return options_.plan.hessian_model == HessianModel::kPrefix; }
 
   const ExecutionContext& context_;
   const Transformer& model_;
@@ -97,6 +109,13 @@ class BlockGradients {
   std::unique_ptr<ActivationStore> original_inputs_;  // full: what the original blocks before give the block
   std::optional<Block> original_;                     // full: the block with its own weights
   Matrix gradient_;                                   // of one sequence
+  // prefix: the pass over the blocks after one that was saved, until it begins.
+  struct SavedPass {
+    GradientPlace place;
+    StateSource source;
+  };
+  std::optional<SavedPass> saved_pass_;
+  int passes_ = 0;  // prefix: begun in this block; names of parts must not repeat with other contents
 };
 
 }  // namespace quantd

@@ -139,7 +139,7 @@ absl::Status BlockQuantizer::PrepareGradients() {
                                                        .seed = options_.seed,
                                                        .scratch_directory = options_.scratch_directory}));
   if (options_.saved != nullptr) {
-    RETURN_IF_ERROR(gradients_->Load(place_.gradients, place_.block, options_.saved->part));
+    RETURN_IF_ERROR(gradients_->Load({place_.gradients, place_.block, place_.pass}, options_.saved->part));
   }
   return gradients_->Prepare([this](double multiply_adds) -> absl::Status {
     const GradientPlace& place = gradients_->place();
@@ -185,7 +185,8 @@ absl::Status BlockQuantizer::Collect(const Block& block, Collectors& collectors)
     ASSIGN_OR_RETURN(const StateTensors saved, options_.saved->part(StatisticsPartName(place_)));
     RETURN_IF_ERROR(collectors.LoadState(saved));
   }
-  if (collectors.needs_gradients()) {
+  const bool all = place_.sequences == boundary_->sequences();
+  if (collectors.needs_gradients() && !all) {
     const auto step = [this](double multiply_adds) { return Step(multiply_adds); };
     RETURN_IF_ERROR(gradients_->BeginPass(block, *boundary_, step));
   }
@@ -196,6 +197,7 @@ absl::Status BlockQuantizer::Collect(const Block& block, Collectors& collectors)
     const int64_t tokens = boundary_->sequence(s).rows;
     double work = collectors.needs_inputs() ? BlockWork(model_, block.index, tokens) : 0;
     if (collectors.needs_gradients()) work += BlockGradientWork(model_, block.index, tokens);
+    if (collectors.needs_gradients() && place_.sequences == boundary_->sequences()) gradients_->EndPass();
     RETURN_IF_ERROR(Step(work));
   }
   return absl::OkStatus();

@@ -20,8 +20,9 @@ constexpr char kExtension[] = ".safetensors";
 constexpr char kTemporaryName[] = "checkpoint.json.tmp";
 
 // What file names of parts begin with; digits and dashes follow.
-constexpr absl::string_view kPartPrefixes[] = {"shard-",    "boundary-",  "statistics-", "layer-",
-                                               "original-", "quantized-", "scores-"};
+constexpr absl::string_view kPartPrefixes[] = {"shard-",     "boundary-",        "statistics-", "layer-",
+                                               "gradients-", "gradient-losses-", "original-",   "original-",
+                                               "quantized-", "scores-"};
 
 bool IsCheckpointName(absl::string_view name) {
   if (name == kCheckpointFileName || name == kTemporaryName) return true;

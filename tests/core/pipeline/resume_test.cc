@@ -23,6 +23,7 @@ struct JobCase {
   bool true_sequential;
   bool evaluation;
   bool exported;
+  const char* hessian_model = "";  // of gradients; empty: the preset's own sensitivity
 };
 
 constexpr JobCase kJobs[] = {
@@ -33,6 +34,9 @@ constexpr JobCase kJobs[] = {
     {"GptqUnmeasured", "quantd-tiny-llama", 2, "gptq", true, false, false},
     {"GptqOneBlock", "quantd-tiny-llama", 1, "gptq", true, true, false},
     {"Opt", "quantd-tiny-opt", 2, "gptq", false, true, true},
+    {"GradientsAtBoundaries", "quantd-tiny-llama", 2, "gptq", true, false, false, "boundary"},
+    {"GradientsOfTheOriginal", "quantd-tiny-llama", 2, "gptq", false, false, false, "full"},
+    {"GradientsBehindThePrefix", "quantd-tiny-llama", 2, "gptq", false, false, false, "prefix"},
 };
 
 JobSpec SpecOf(const JobCase& job) {
@@ -40,6 +44,13 @@ JobSpec SpecOf(const JobCase& job) {
   spec.overrides =
       SharedJson(job.preset == std::string("rtn") ? Json{{"bits", 3}}
                                                   : Json{{"bits", 3}, {"true_sequential", job.true_sequential}});
+  if (*job.hessian_model != '\0') {
+    Json overrides = spec.overrides.get();
+    overrides["sensitivity"] = "output_adaptive";
+    overrides["hessian_model"] = job.hessian_model;
+    overrides["labels"] = "sampled";
+    spec.overrides = SharedJson(overrides);
+  }
   if (!job.evaluation) spec.evaluation_file.clear();
   if (job.exported) spec.exports = {"gptq"};
   return spec;
