@@ -81,11 +81,6 @@ double BlockGradientWork(const Transformer& model, int block, int64_t tokens) {
   return kBackwardWork * Weights(model, block) * static_cast<double>(tokens);
 }
 
-double GradientBytes(const Transformer& model, int64_t tokens) {
-  const ModelConfig& config = model.config();
-  return 4.0 * static_cast<double>((config.blocks + 1) * config.hidden_size * tokens);
-}
-
 absl::StatusOr<std::unique_ptr<BlockGradients>> BlockGradients::Create(const ExecutionContext& context,
                                                                        const Transformer& model,
                                                                        BlockGradientsOptions options) {

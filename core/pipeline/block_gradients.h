@@ -45,9 +45,6 @@ absl::StatusOr<std::optional<GradientPlan>> GradientPlanOf(absl::Span<const Site
 // Multiply-adds of a pass over the blocks from `first_block` on, and of one sequence's collection in a block.
 double GradientPassWork(const Transformer& model, int first_block, int64_t tokens);
 double BlockGradientWork(const Transformer& model, int block, int64_t tokens);
-// Bytes of all gradients at block boundaries.
-double GradientBytes(const Transformer& model, int64_t tokens);
-
 struct BlockGradientsOptions {
   GradientPlan plan;
   absl::Span<const TokenSequence> sequences;

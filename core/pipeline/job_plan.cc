@@ -11,6 +11,7 @@
 #include "core/pipeline/export_gptq.h"
 #include "core/pipeline/quantize_model.h"
 #include "core/quant/grid.h"
+#include "core/quant/sensitivity.h"
 
 namespace quantd {
 namespace {
@@ -88,7 +89,7 @@ struct WeightTotals {
   int64_t source_bytes = 0;   // of what is replaced
   int64_t largest_block = 0;  // weights
   int64_t largest_inputs = 0;
-  int64_t block_statistics_bytes = 0;  // of the block with the most: f64 sums, one matrix an input
+  int64_t block_statistics_bytes = 0;  // of the block with the most: f64 sums, one matrix an input, or a site
 };
 
 absl::StatusOr<WeightTotals> Totals(const JobPlan& plan) {
@@ -101,12 +102,16 @@ absl::StatusOr<WeightTotals> Totals(const JobPlan& plan) {
     totals.packed_bits += PackedBits(site);
     totals.source_bytes += site.site.rows * site.site.cols * DtypeBytes(dtype);
   }
+  size_t index = 0;
   for (int block = 0; block < plan.source.model->config().blocks; ++block) {
     int64_t weights = 0;
-    std::map<int, int64_t> statistics;  // by input
+    std::map<std::pair<int, int>, int64_t> statistics;  // by input; gradients also by site
     for (const LinearSite& site : plan.source.model->block_sites(block)) {
+      const SitePlan& site_plan = plan.sites[index++];
       weights += site.rows * site.cols;
-      statistics[site.input_group] = 8 * site.cols * site.cols;
+      const bool own = NeedsGradients(site_plan);
+      const int64_t matrices = own && site_plan.parameters.Double("shrinkage") > 0 ? 2 : 1;
+      statistics[{site.input_group, own ? site.index : -1}] = matrices * 8 * site.cols * site.cols;
     }
     int64_t statistics_bytes = 0;
     for (const auto& [input, bytes] : statistics) statistics_bytes += bytes;
@@ -125,13 +130,21 @@ double EvaluationWork(const JobPlan& plan) {
   return 2 * weights * tokens;
 }
 
+// Of the gradients at all boundaries between blocks, and the original model's activations at one.
+int64_t GradientBytes(const JobPlan& plan, int64_t calibration_tokens) {
+  if (std::none_of(plan.sites.begin(), plan.sites.end(), NeedsGradients)) return 0;
+  const ModelConfig& config = plan.source.model->config();
+  return 4 * (config.blocks + 2) * config.hidden_size * calibration_tokens;
+}
+
 // Two generations of the largest checkpoint, less the shards, which are links. Within a block: its boundary, statistics
 // and packed layers; while evaluating: hidden states of both models and a dozen numbers a token.
 int64_t CheckpointBytes(const JobPlan& plan, const WeightTotals& totals, int64_t calibration_tokens,
                         int64_t evaluation_tokens) {
   const int64_t hidden_size = plan.source.model->config().hidden_size;
   const int64_t statistics = calibration_tokens > 0 ? totals.block_statistics_bytes : 0;
-  const int64_t quantizing = 4 * hidden_size * calibration_tokens + statistics + totals.largest_block;
+  const int64_t quantizing = 4 * hidden_size * calibration_tokens + statistics + totals.largest_block +
+                             GradientBytes(plan, calibration_tokens);
   const int64_t evaluating = (8 * hidden_size + 96) * evaluation_tokens;
   return 2 * std::max(quantizing, evaluating);
 }
@@ -156,8 +169,10 @@ absl::Status Estimate(JobPlan& plan, uint64_t memory_budget_bytes) {
       QuantizeWork(*plan.source.model, plan.sites, calibration_tokens) + estimate.evaluation_multiply_adds;
   // One block in f32 twice (weights and their replacement), statistics in f64 and f32, boundaries, logits, mapped
   // files.
-  const int64_t statistics = 16 * totals.largest_inputs * totals.largest_inputs;
-  const int64_t boundary = 4 * config.hidden_size * std::max(calibration_tokens, 2 * evaluation_tokens);
+  const int64_t gradients = GradientBytes(plan, calibration_tokens);
+  const int64_t statistics =
+      std::max(16 * totals.largest_inputs * totals.largest_inputs, gradients > 0 ? totals.block_statistics_bytes : 0);
+  const int64_t boundary = 4 * config.hidden_size * std::max(calibration_tokens, 2 * evaluation_tokens) + gradients;
   const int64_t head = plan.evaluation.windows.empty() ? 0 : 8 * config.vocabulary_size * config.embedding_size;
   const bool spilled = memory_budget_bytes != 0 && boundary > static_cast<int64_t>(memory_budget_bytes / 2);
   estimate.peak_memory_bytes =

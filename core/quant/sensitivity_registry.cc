@@ -26,6 +26,13 @@ SensitivityData DataOf(const SitePlan& plan) {
 absl::Span<const SensitivityChoice> SensitivityChoices() {
   static constexpr const char* kInputParameters[] = {"calibration_sequences", "true_sequential",
                                                      "sensitivity_accumulation"};
+  static constexpr const char* kOutputParameters[] = {"calibration_sequences",
+                                                      "true_sequential",
+                                                      "sensitivity_accumulation",
+                                                      "hessian_model",
+                                                      "fisher",
+                                                      "labels",
+                                                      "shrinkage"};
   static constexpr SensitivityChoice kSensitivities[] = {
       {{"uniform", "every weight of a layer costs the same; no calibration data", {}, "plain squared weight error"},
        SensitivityData::kNone,
@@ -35,7 +42,7 @@ absl::Span<const SensitivityChoice> SensitivityChoices() {
        SensitivityData::kInputs,
        &MakeInputSensitivity},
       {{"output_adaptive", "change of the model's own loss: H from the gradients of calibration sequences",
-        kInputParameters,
+        kOutputParameters,
         "OAC's Hessian, sum of G^T G, is fisher = sequence with hessian_model = full; the other forms are ours",
         &OutputSensitivityRows},
        SensitivityData::kGradients,
