@@ -1,4 +1,6 @@
 #include "core/quant/grid.h"
+#include "core/quant/residual_binary_grid.h"
+#include "core/quant/residual_binary_weight.h"
 #include "core/quant/two_level_grid.h"
 #include "core/quant/two_level_weight.h"
 #include "core/quant/uniform_grid.h"
@@ -13,6 +15,8 @@ absl::Span<const GridChoice> GridChoices() {
   static constexpr const char* kTwoLevelParameters[] = {
       "bits",      "group_size", "symmetric", "symmetric_range",   "scale_dtype",   "scale_bits",  "zero_bits",
       "tile_rows", "round_zero", "outliers",  "outlier_threshold", "outlier_dtype", "equal_values"};
+  static constexpr const char* kBinaryParameters[] = {"binary_block_size", "saliency", "binary_search", "subtract_mean",
+                                                      "scale_dtype"};
   static constexpr GridChoice kGrids[] = {
       {{"uniform", "evenly spaced levels: one scale, and a zero point unless symmetric, for each row and group",
         kUniformParameters, "as in the GPTQ code (IST-DASLab/gptq quant.py); rounding of stored scales is ours"},
@@ -23,6 +27,10 @@ absl::Span<const GridChoice> GridChoices() {
         &TwoLevelParameters},
        &MakeTwoLevelGrid,
        &ReadTwoLevelWeight},
+      {{"residual_binary", "two values a weight, four in a few salient columns; blocks of columns coded together",
+        kBinaryParameters, "BiLLM, arXiv 2402.04291, Aaronhuang-778/BiLLM; storage is ours", &ResidualBinaryParameters},
+       &MakeResidualBinaryGrid,
+       &ReadResidualBinaryWeight},
   };
   return kGrids;
 }

@@ -8,6 +8,10 @@ std::vector<PresetInfo::Setting> TwoLevelDefaults() {
   return {{"bits", "3"}, {"group_size", "16"}, {"act_order", "true"}, {"damping", "1"}, {"true_sequential", "true"}};
 }
 
+std::vector<PresetInfo::Setting> ResidualBinaryDefaults() {
+  return {{"true_sequential", "true"}};
+}
+
 }  // namespace
 
 const std::vector<PresetInfo>& PresetTable() {
@@ -39,6 +43,15 @@ const std::vector<PresetInfo>& PresetTable() {
         {"activations", "none"}},
        TwoLevelDefaults(),
        "SpQR, arXiv 2306.03078, and the published commands of Vahe1994/SpQR"},
+      {"billm",
+       "one plane of signs for most columns, two for the salient ones: about 3 bits a weight with all scales",
+       {{"transform", "none"},
+        {"sensitivity", "input"},
+        {"grid", "residual_binary"},
+        {"solver", "optq"},
+        {"activations", "none"}},
+       ResidualBinaryDefaults(),
+       "BiLLM, arXiv 2402.04291, and the published commands of Aaronhuang-778/BiLLM"},
   };
   return *kPresets;
 }

@@ -73,7 +73,7 @@ TEST(Recipe, OverridesConvertStringsAndWholeDoubles) {
 TEST(Recipe, CanonicalJsonMakesTheSameRecipe) {
   for (const PresetInfo& preset : PresetTable()) {
     ASSERT_OK_AND_ASSIGN(const Recipe recipe,
-                         MakeRecipe(preset.name, {{"bits", 3}}, {{"*.down_proj", Json{{"skip", true}}}}));
+                         MakeRecipe(preset.name, {{"scale_dtype", "f32"}}, {{"*.down_proj", Json{{"skip", true}}}}));
     const Json json = recipe.ToJson();
     ASSERT_OK_AND_ASSIGN(const Recipe again,
                          MakeRecipe(json["preset"].get<std::string>(), json["parameters"], recipe.rules));
