@@ -12,6 +12,11 @@ std::vector<PresetInfo::Setting> ResidualBinaryDefaults() {
   return {{"true_sequential", "true"}};
 }
 
+std::vector<PresetInfo::Setting> OutputAdaptive(std::vector<PresetInfo::Setting> defaults) {
+  defaults.emplace_back("labels", "sampled");
+  return defaults;
+}
+
 }  // namespace
 
 const std::vector<PresetInfo>& PresetTable() {
@@ -52,6 +57,28 @@ const std::vector<PresetInfo>& PresetTable() {
         {"activations", "none"}},
        ResidualBinaryDefaults(),
        "BiLLM, arXiv 2402.04291, and the published commands of Aaronhuang-778/BiLLM"},
+      {"oac",
+       "spqr, but an error costs what it changes in the model's own loss",
+       {{"transform", "none"},
+        {"sensitivity", "output_adaptive"},
+        {"grid", "two_level"},
+        {"solver", "optq"},
+        {"activations", "none"}},
+       OutputAdaptive(TwoLevelDefaults()),
+       "OAC's Hessian on SpQR's grid; the paper was had in outline only: gradients at boundaries, token form and "
+       "labels "
+       "are ours"},
+      {"oac-binary",
+       "billm, but an error costs what it changes in the model's own loss",
+       {{"transform", "none"},
+        {"sensitivity", "output_adaptive"},
+        {"grid", "residual_binary"},
+        {"solver", "optq"},
+        {"activations", "none"}},
+       OutputAdaptive(ResidualBinaryDefaults()),
+       "OAC's Hessian on BiLLM's grid; the paper was had in outline only: gradients at boundaries, token form and "
+       "labels "
+       "are ours"},
   };
   return *kPresets;
 }

@@ -1,0 +1,211 @@
+"""What the experiments share: jobs of `quant run` whose reports are kept, tables and plots of them, and the page.
+
+Every job is named by all that decides its result (method, settings, model, texts, seed). A report that is there already is
+taken and its job not run again, so that an experiment that was stopped goes on, and one that grew runs only what is new.
+"""
+import dataclasses
+import hashlib
+import json
+import math
+import pathlib
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+
+
+@dataclasses.dataclass(frozen=True)
+class Method:
+    """A row of a table."""
+    name: str
+    preset: str
+    overrides: tuple = ()  # (key, value) pairs
+    needs_data: bool = True
+    literal: bool = False  # the form nearest to the paper's text, kept whatever wins
+
+    def arguments(self):
+        words = ["--recipe", self.preset]
+        for key, value in self.overrides:
+            words += ["--set", f"{key}={value}"]
+        return words
+
+
+@dataclasses.dataclass(frozen=True)
+class Setting:
+    """A model, the texts and how many tokens of them."""
+    name: str
+    model: pathlib.Path
+    calibration: pathlib.Path
+    evaluation: pathlib.Path
+    sequences: int
+    length: int
+    context: int
+    windows: int
+
+    def arguments(self, method, seed):
+        words = ["--model", str(self.model), "--evaluation", str(self.evaluation), "--context", str(self.context),
+                 "--windows", str(self.windows)]
+        if method.needs_data:
+            words += ["--calibration", str(self.calibration), "--sequences", str(self.sequences), "--length",
+                      str(self.length), "--seed", str(seed)]
+        return words
+
+
+class Runner:
+    """Runs jobs, one after the other, and keeps their reports in a folder."""
+
+    def __init__(self, results, quant, threads=0):
+        self.results = pathlib.Path(results)
+        self.results.mkdir(parents=True, exist_ok=True)
+        self.quant = str(quant)
+        self.threads = threads
+
+    def report(self, setting, method, seed):
+        words = method.arguments() + setting.arguments(method, seed if method.needs_data else 0)
+        path = self.results / f"{self._key(words)}.json"
+        if not path.exists():
+            self._run(words, path)
+        return Row(setting, method, seed, json.loads(path.read_text()))
+
+    def _key(self, words):
+        # Models and texts by their names, not by where they lie.
+        portable = [pathlib.Path(word).name if "/" in word else word for word in words]
+        return hashlib.sha256("\0".join(portable).encode()).hexdigest()[:24]
+
+    def _run(self, words, path):
+        with tempfile.TemporaryDirectory(dir=self.results) as folder:
+            out = pathlib.Path(folder) / "artifact"
+            command = [self.quant, "run", *words, "--out", str(out), "--json"]
+            if self.threads:
+                command += ["--threads", str(self.threads)]
+            begin = time.monotonic()
+            done = subprocess.run(command, capture_output=True, text=True)
+            if done.returncode != 0:
+                sys.exit(f"{' '.join(command)} failed:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+            report = json.loads((out / "report.json").read_text())
+            report["wall_seconds"] = time.monotonic() - begin
+            report["command"] = ["quant", "run", *words]
+            partial = path.with_suffix(".partial")
+            partial.write_text(json.dumps(report, indent=1))
+            partial.rename(path)
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    setting: Setting
+    method: Method
+    seed: int
+    report: dict
+
+    @property
+    def evaluation(self):
+        return self.report["evaluation"]
+
+    @property
+    def perplexity(self):
+        return self.evaluation["perplexity_quantized"]
+
+    @property
+    def bits(self):
+        return self.report["size"]["bits_per_weight"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Summary:
+    """One method under one setting, over its seeds."""
+    method: Method
+    rows: tuple
+
+    def values(self, key):
+        return [row.evaluation[key] for row in self.rows]
+
+    def mean(self, key):
+        return statistics.fmean(self.values(key))
+
+    @property
+    def perplexity(self):
+        return math.exp(statistics.fmean(math.log(row.perplexity) for row in self.rows))
+
+    @property
+    def perplexities(self):
+        return [row.perplexity for row in self.rows]
+
+    @property
+    def standard_error(self):
+        """Of one seed's perplexity, from the windows of the text; the seeds' spread is beside it in every table."""
+        return max(self.values("perplexity_quantized_error"))
+
+    @property
+    def bits(self):
+        return self.rows[0].bits
+
+    @property
+    def seconds(self):
+        phases = [row.report["phase_seconds"] for row in self.rows]
+        return statistics.fmean(phase.get("calibrate", 0) + phase.get("quantize", 0) for phase in phases)
+
+
+def summaries(rows):
+    """In the order of the methods' first appearance."""
+    by_method = {}
+    for row in rows:
+        by_method.setdefault(row.method, []).append(row)
+    return [Summary(method, tuple(found)) for method, found in by_method.items()]
+
+
+def spread(values, digits=2):
+    return f"{min(values):.{digits}f}–{max(values):.{digits}f}" if len(values) > 1 else f"{values[0]:.{digits}f}"
+
+
+def table(found):
+    """Markdown."""
+    original = found[0].rows[0].evaluation["perplexity_original"]
+    lines = ["| method | bits a weight | perplexity | seeds | error of one | KL, mean | same top-1 | calibrate + quantize, s |",
+             "|---|---:|---:|---|---:|---:|---:|---:|",
+             f"| original | 16 | {original:.2f} | | {found[0].rows[0].evaluation['perplexity_original_error']:.2f} | 0 | 100 % | |"]
+    best = min(summary.perplexity for summary in found)
+    for summary in found:
+        mark = "**" if summary.perplexity == best else ""
+        lines.append(f"| {summary.method.name} | {summary.bits:.3f} | {mark}{summary.perplexity:.2f}{mark} | {spread(summary.perplexities)} | "
+                     f"{summary.standard_error:.2f} | {summary.mean('kl_mean'):.4f} | {summary.mean('same_top1'):.1%} | {summary.seconds:.0f} |")
+    return "\n".join(lines)
+
+
+def plot(found, title, path):
+    """Log perplexity ratio to the original: a bar a method, a dot a seed."""
+    import matplotlib
+    matplotlib.use("svg")
+    import matplotlib.pyplot as pyplot
+    figure, axes = pyplot.subplots(figsize=(7.5, 0.42 * len(found) + 1.2), layout="constrained")
+    for place, summary in enumerate(found):
+        ratios = summary.values("log_perplexity_ratio")
+        color = "#7a7a7a" if not summary.method.literal else "#b0a070"
+        color = "#2f6fab" if "oac" in summary.method.preset else color
+        axes.barh(place, statistics.fmean(ratios), color=color, height=0.62)
+        axes.plot(ratios, [place] * len(ratios), "o", color="black", markersize=3)
+    axes.set_yticks(range(len(found)), [summary.method.name for summary in found])
+    axes.invert_yaxis()
+    axes.set_xlabel("log of perplexity over the original's (dots: calibration seeds)")
+    axes.set_title(title)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, metadata={"Date": None})
+    pyplot.close(figure)
+
+
+def with_packages(script, requirements):
+    """Runs this script again in an environment that has what its plots need, made once below build/."""
+    folder = ROOT / "build/experiment-venv"
+    python = folder / "bin/python"
+    if pathlib.Path(sys.prefix) == folder:
+        return
+    if not python.exists():
+        subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+        done = subprocess.run([folder / "bin/pip", "install", "--quiet", "--disable-pip-version-check", *requirements])
+        if done.returncode != 0:
+            shutil.rmtree(folder)
+            sys.exit(f"{script}: {', '.join(requirements)} cannot be installed here; the plots need a package index once")
+    sys.exit(subprocess.run([python, script, *sys.argv[1:]]).returncode)
