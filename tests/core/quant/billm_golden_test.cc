@@ -80,6 +80,36 @@ void CheckCases(const std::string& folder) {
   }
 }
 
+// The same code under the sensitivity from gradients: one entry has all linears of a block.
+void CheckOutputAdaptiveCases(const std::string& folder) {
+  GoldenFiles files(folder);
+  const auto context = TestContext();
+  int checked = 0;
+  for (const Json& entry : GoldenEntries(folder, "oac")) {
+    if (entry["options"].value("backend", "") != "billm") continue;
+    for (const auto& [linear, compare] : entry["compare"].items()) {
+      const std::string checkpoint = absl::StrCat(entry["inputs"].get<std::string>(), "/model.safetensors");
+      const Matrix weight = files.Read(checkpoint, absl::StrCat("model.layers.0.", linear, ".weight"));
+      const Matrix hessian = files.Read("oac/hessians.safetensors", absl::StrCat("H.", linear));
+      const SitePlan plan = TestPlan("billm", OverridesFor(compare["options"]), weight.rows(), weight.cols());
+      ASSERT_OK_AND_ASSIGN(const SiteResult result, QuantizeSite(*context, plan, weight.view(), hessian));
+      Compare(files, {entry["file"], absl::StrCat(linear, "."), compare}, *result.weight);
+      ++checked;
+    }
+  }
+  EXPECT_GT(checked, 0);
+}
+
+TEST(BillmGolden, StoredCasesMatch) {
+  CheckCases(SourcePath("tests/data/quant"));
+}
+
+TEST(BillmGolden, SharedOutputAdaptiveCasesMatch) {
+  const auto folder = GoldenPath("quant");
+  SKIP_UNLESS_PRESENT(folder, "golden/quant");
+  CheckOutputAdaptiveCases(*folder);
+}
+
 TEST(BillmGolden, SharedCasesMatch) {
   const auto folder = GoldenPath("quant");
   SKIP_UNLESS_PRESENT(folder, "golden/quant");

@@ -157,6 +157,43 @@ void CheckCases(const std::string& folder) {
   EXPECT_GT(checked, 0);
 }
 
+// The same code under the sensitivity from gradients: one entry has all linears of a block, each with the options that
+// differ from the code's own.
+void CheckOutputAdaptiveCases(const std::string& folder) {
+  const Json defaults = {
+      {"permutation", "identity"}, {"threshold", Json()}, {"simplified", false}, {"sym", false},
+      {"round_zero", Json()},      {"qq_scale_bits", 3},  {"qq_zero_bits", 3},   {"qq_groupsize", 16},
+      {"blocksize", 128}};
+  GoldenFiles files(folder);
+  const auto context = TestContext();
+  int checked = 0;
+  for (const Json& entry : GoldenEntries(folder, "oac")) {
+    if (entry["options"].value("backend", "") != "spqr") continue;
+    for (const auto& [linear, compare] : entry["compare"].items()) {
+      const std::string checkpoint = absl::StrCat(entry["inputs"].get<std::string>(), "/model.safetensors");
+      const Matrix weight = files.Read(checkpoint, absl::StrCat("model.layers.0.", linear, ".weight"));
+      const Matrix hessian = files.Read("oac/hessians.safetensors", absl::StrCat("H.", linear));
+      Json options = defaults;
+      options.update(compare["options"]);
+      const SitePlan plan = TestPlan("spqr", OverridesFor(options, hessian), weight.rows(), weight.cols());
+      ASSERT_OK_AND_ASSIGN(const SiteResult result, QuantizeSite(*context, plan, weight.view(), hessian));
+      GoldenWeight(files, entry["file"], absl::StrCat(linear, "."), compare).Compare(*result.weight);
+      ++checked;
+    }
+  }
+  EXPECT_GT(checked, 0);
+}
+
+TEST(SpqrGolden, StoredCasesMatch) {
+  CheckCases(SourcePath("tests/data/quant"));
+}
+
+TEST(SpqrGolden, SharedOutputAdaptiveCasesMatch) {
+  const auto folder = GoldenPath("quant");
+  SKIP_UNLESS_PRESENT(folder, "golden/quant");
+  CheckOutputAdaptiveCases(*folder);
+}
+
 TEST(SpqrGolden, SharedCasesMatch) {
   const auto folder = GoldenPath("quant");
   SKIP_UNLESS_PRESENT(folder, "golden/quant");
