@@ -110,10 +110,15 @@ void CausalAttentionBackward(const ExecutionContext& context, const AttentionOpt
                              const AttentionGradients& gradients) {
   UseSingleThreadedBlas();
   if (options.heads == options.kv_heads) return RunHeads(context, options, inputs, out_gradient, gradients);
-  Matrix keys(inputs.keys.rows, out_gradient.cols), values(inputs.values.rows, out_gradient.cols);
-  RunHeads(context, options, inputs, out_gradient, {gradients.queries, keys.view(), values.view()});
-  SumHeads(context, options, keys.view(), gradients.keys);
-  SumHeads(context, options, values.view(), gradients.values);
+  // Kept by the thread, as above.
+  static thread_local Matrix of_heads;
+  const int64_t tokens = inputs.keys.rows, cols = out_gradient.cols;
+  if (of_heads.size() < 2 * tokens * cols) of_heads = Matrix(2 * tokens, cols);
+  const MutableMatrixView keys = {of_heads.data(), tokens, cols, cols};
+  const MutableMatrixView values = {of_heads.data() + tokens * cols, tokens, cols, cols};
+  RunHeads(context, options, inputs, out_gradient, {gradients.queries, keys, values});
+  SumHeads(context, options, keys, gradients.keys);
+  SumHeads(context, options, values, gradients.values);
 }
 
 }  // namespace quantd
