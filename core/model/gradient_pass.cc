@@ -1,8 +1,6 @@
 #include "core/model/gradient_pass.h"
 
 #include <algorithm>
-#include <cfloat>
-#include <cmath>
 
 #include "absl/strings/str_format.h"
 #include "core/base/status.h"
@@ -16,13 +14,9 @@ using Phase = GradientPlace::Phase;
 constexpr char kValues[] = "values";
 constexpr char kLosses[] = "losses";
 
-bool AllFinite(const ExecutionContext& context, const MatrixView& values) {
+bool RowsAreFinite(const ExecutionContext& context, const MatrixView& values) {
   std::vector<char> finite(static_cast<size_t>(values.rows), 1);
-  ForRows(context, values.rows, [&](int64_t t) {
-    bool row = true;
-    for (const float value : values.row_span(t)) row &= std::abs(value) <= FLT_MAX;
-    finite[t] = row;
-  });
+  ForRows(context, values.rows, [&](int64_t t) { finite[t] = AllFinite(values.row_span(t)); });
   return std::find(finite.begin(), finite.end(), 0) == finite.end();
 }
 
@@ -135,7 +129,7 @@ absl::Status GradientPass::Backward(const Block& block, GradientObserver* observ
 
 absl::Status GradientPass::CheckFinite(const MatrixView& values, absl::string_view reason,
                                        absl::string_view what) const {
-  if (AllFinite(*context_, values)) return absl::OkStatus();
+  if (RowsAreFinite(*context_, values)) return absl::OkStatus();
   return InvalidInput(reason, absl::StrFormat("sequence %d: %s of block %d is not finite: the model overflows on this "
                                               "text, or its weights hold huge values",
                                               options_.first_sequence + place_.sequence, what, place_.block));

@@ -1,5 +1,6 @@
 #include "core/model/layer_ops.h"
 
+#include <cfloat>
 #include <cmath>
 
 #include "core/compute/matmul.h"
@@ -31,6 +32,12 @@ void Activate(const VectorKernels& kernels, Activation activation, absl::Span<fl
     case Activation::kGeluErf:
       return GeluErf(values.data(), count);
   }
+}
+
+bool AllFinite(absl::Span<const float> values) {
+  bool finite = true;
+  for (const float value : values) finite &= std::abs(value) <= FLT_MAX;
+  return finite;
 }
 
 void ApplyLinear(const ExecutionContext& context, const Linear& linear, const MatrixView& in, MutableMatrixView out,

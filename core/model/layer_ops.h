@@ -24,6 +24,9 @@ void ForRows(const ExecutionContext& context, int64_t rows, const Body& body) {
   });
 }
 
+// No value is NaN or infinite. On the calling thread.
+bool AllFinite(absl::Span<const float> values);
+
 // out = in * weight^T + bias, or added to `out`. `in` and `out` must not overlap.
 enum class Into { kReplace, kAdd };
 void ApplyLinear(const ExecutionContext& context, const Linear& linear, const MatrixView& in, MutableMatrixView out,

@@ -1,7 +1,6 @@
 #include "core/model/sequence_loss.h"
 
 #include <algorithm>
-#include <cfloat>
 #include <cmath>
 #include <vector>
 
@@ -14,12 +13,6 @@
 namespace quantd {
 namespace {
 
-bool AllFinite(absl::Span<const float> values) {
-  bool finite = true;
-  for (const float value : values) finite &= std::abs(value) <= FLT_MAX;
-  return finite;
-}
-
 // Uniform in [0, 1), of this seed, sequence and position alone.
 double Draw(const LossOptions& options, int64_t position) {
   SplitMix64 of_seed(options.seed);
@@ -28,19 +21,39 @@ double Draw(const LossOptions& options, int64_t position) {
   return static_cast<double>(of_position.Next() >> 11) * 0x1p-53;
 }
 
+double Sum(absl::Span<const float> values) {
+  double sum = 0;
+  for (const float value : values) sum += value;
+  return sum;
+}
+
 // The first label at which the running sum of shares exceeds `u` times their sum.
 int32_t Sample(absl::Span<const float> shares, double u) {
-  double total = 0;
-  for (const float share : shares) total += share;
+  const double limit = u * Sum(shares);
   double sum = 0;
   size_t last = 0;  // with a share
   for (size_t label = 0; label < shares.size(); ++label) {
     if (shares[label] == 0) continue;
     sum += shares[label];
     last = label;
-    if (sum > u * total) break;
+    if (sum > limit) break;
   }
   return static_cast<int32_t>(last);
+}
+
+absl::Status CheckIds(const LossOptions& options, absl::Span<const int32_t> ids, int64_t vocabulary_size) {
+  if (ids.size() < 2) {
+    return InvalidInput("SEQUENCE_TOO_SHORT",
+                        absl::StrFormat("sequence %d has %d tokens; a loss needs two", options.sequence, ids.size()));
+  }
+  for (size_t t = 0; t < ids.size(); ++t) {
+    if (ids[t] >= 0 && ids[t] < vocabulary_size) continue;
+    return InvalidInput("TOKEN_OUT_OF_RANGE",
+                        absl::StrFormat("sequence %d: token id %d at index %d; the vocabulary has "
+                                        "%d",
+                                        options.sequence, ids[t], t, vocabulary_size));
+  }
+  return absl::OkStatus();
 }
 
 // Some rows of one sequence: logits in, their gradient out.
@@ -65,28 +78,20 @@ class LossRows {
   // -log of the label's share; `row` becomes dL/d(logits).
   double RunRow(const VectorKernels& kernels, int64_t position, absl::Span<float> row) const {
     if (!AllFinite(row)) return NAN;
-    const float maximum = *std::max_element(row.begin(), row.end());
-    if (options_.labels == LabelSource::kData) {
-      const int32_t label = ids_[position + 1];
-      const double below = static_cast<double>(maximum) - row[label];
-      kernels.softmax(row.data(), static_cast<int64_t>(row.size()));
-      return Finish(row, label, below);
-    }
-    const std::vector<float> logits(row.begin(), row.end());
+    int32_t label = ids_[position + 1];
+    const double maximum = *std::max_element(row.begin(), row.end());
+    double below = maximum - row[label];  // the largest logit less the label's
     kernels.softmax(row.data(), static_cast<int64_t>(row.size()));
-    const int32_t label = Sample(row, Draw(options_, position));
-    return Finish(row, label, static_cast<double>(maximum) - logits[label]);
-  }
-
-  // `below`: how far the label's logit is below the largest. The share of the largest is 1 / sum of exp(logit -
-  // maximum), up to the rounding of that sum, which the sum of all shares in f64 tells.
-  double Finish(absl::Span<float> shares, int32_t label, double below) const {
-    double total = 0;
-    for (const float share : shares) total += share;
-    const double log_sum = std::log(total / *std::max_element(shares.begin(), shares.end()));
+    const double top = *std::max_element(row.begin(), row.end());
+    if (options_.labels == LabelSource::kSampled) {
+      label = Sample(row, Draw(options_, position));
+      below = std::log(top / row[label]);
+    }
+    // `top` is 1 / sum of exp(logit - maximum), up to the rounding of that sum, which the sum of all shares tells.
+    const double log_sum = std::log(Sum(row) / top);
+    row[label] -= 1.0f;
     const float scale = static_cast<float>(1.0 / static_cast<double>(ids_.size() - 1));
-    shares[label] -= 1.0f;
-    for (float& share : shares) share *= scale;
+    for (float& value : row) value *= scale;
     return below + log_sum;
   }
 
@@ -108,11 +113,8 @@ class LossRows {
 absl::StatusOr<double> LossGradient(const ExecutionContext& context, const Transformer& model, const Head& head,
                                     const LossOptions& options, absl::Span<const int32_t> ids,
                                     MutableMatrixView hidden) {
+  RETURN_IF_ERROR(CheckIds(options, ids, model.config().vocabulary_size));
   const int64_t predictions = static_cast<int64_t>(ids.size()) - 1;
-  if (predictions < 1) {
-    return InvalidInput("SEQUENCE_TOO_SHORT",
-                        absl::StrFormat("sequence %d has %d tokens; a loss needs two", options.sequence, ids.size()));
-  }
   Matrix logits(std::min(kLossRows, predictions), model.config().vocabulary_size);
   LossRows rows(context, options, ids);
   double sum = 0;

@@ -34,7 +34,8 @@ inline constexpr int64_t kLossRows = 128;
 // The loss of `ids`, whose hidden states [tokens, hidden_size] at the output of the last block are replaced by the
 // loss's gradient there. The last row's is zero: it predicts nothing. The bits do not depend on thread counts.
 //
-// SEQUENCE_TOO_SHORT below two tokens; LOSS_NOT_FINITE. Both name the sequence; `hidden` is undefined then.
+// SEQUENCE_TOO_SHORT below two tokens, TOKEN_OUT_OF_RANGE, LOSS_NOT_FINITE: all name the sequence; `hidden` is undefined
+// then.
 absl::StatusOr<double> LossGradient(const ExecutionContext& context, const Transformer& model, const Head& head,
                                     const LossOptions& options, absl::Span<const int32_t> ids,
                                     MutableMatrixView hidden);

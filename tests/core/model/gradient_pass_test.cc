@@ -294,6 +294,33 @@ TEST_P(GradientPassTest, NamesSequenceAndBlockThatOverflow) {
   EXPECT_THAT(status, FailsWith("ACTIVATIONS_NOT_FINITE", "sequence 40: the output of block 1"));
 }
 
+TEST_P(GradientPassTest, RefusesWhatItCannotDo) {
+  GradientPassOptions options;
+  options.first_block = 3;
+  EXPECT_THAT(GradientPass::Create(*context_, *model_, sequences_, options),
+              FailsWith("BLOCK_OUT_OF_RANGE", "block 3"));
+  const std::vector<TokenSequence> with_short = {{1, 2, 3}, {4}};
+  options = {};
+  options.first_sequence = 7;
+  EXPECT_THAT(GradientPass::Create(*context_, *model_, with_short, options),
+              FailsWith("SEQUENCE_TOO_SHORT", "sequence 8 has 1 token"));
+  GradientPass pass = Create();
+  const auto nothing = [](const std::string&) { return absl::StatusOr<StateTensors>(StateTensors()); };
+  for (const GradientPlace& place :
+       {GradientPlace{GradientPlace::Phase::kForward, 2, 0}, GradientPlace{GradientPlace::Phase::kLoss, 1, 0},
+        GradientPlace{GradientPlace::Phase::kBackward, -1, 0}, GradientPlace{GradientPlace::Phase::kBackward, 1, 3},
+        GradientPlace{GradientPlace::Phase::kDone, 0, 1}}) {
+    EXPECT_THAT(pass.Load(place, nothing), FailsWith("CHECKPOINT_MALFORMED", "gradients of blocks 0 to 1"));
+  }
+  EXPECT_THAT(pass.Load({GradientPlace::Phase::kLoss, 2, 0}, nothing), FailsWith("CHECKPOINT_MALFORMED", "losses"));
+}
+
+TEST_P(GradientPassTest, NoSequencesAreDoneAtOnce) {
+  GradientPass pass = GradientPass::Create(*context_, *model_, {}, {}).value();
+  ASSERT_OK(pass.Embed());
+  EXPECT_OK(pass.Run(nullptr, [](double) { return absl::InternalError("nothing to do"); }));
+}
+
 TEST_P(GradientPassTest, ADeadPathHasNoGradient) {
   const auto sites = model_->block_sites(1);
   GradientPassOptions options;

@@ -158,6 +158,14 @@ TEST_P(SequenceLossTest, OneTokenIsNoSequence) {
   }
 }
 
+TEST_P(SequenceLossTest, LabelsAreBelowTheVocabulary) {
+  for (const int32_t bad : {-1, 50}) {
+    Matrix hidden = RandomMatrix(3, width_, 10);
+    const auto loss = LossGradient(*context_, *model_, head_, {LabelSource::kData, 0, 12}, {4, 5, bad}, hidden.view());
+    EXPECT_THAT(loss, FailsWith("TOKEN_OUT_OF_RANGE", "sequence 12: token id"));
+  }
+}
+
 TEST_P(SequenceLossTest, NamesTheSequenceAndPositionThatOverflow) {
   for (const float bad : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
     Matrix hidden = RandomMatrix(140, width_, 8);
