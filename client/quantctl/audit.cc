@@ -13,11 +13,14 @@ namespace {
 
 struct AuditOptions {
   std::string job;
+  bool all_tenants = false;
   int page_size = 50;
 };
 
 constexpr char kFooter[] =
-    "Actors are client:ADDRESS, worker:ID, sweeper (leases and deadlines) and retention (expiry and removal).\n\n"
+    "Actors are client:ADDRESS, worker:ID, sweeper (leases and deadlines), retention (expiry and removal), fsck, "
+    "quantd\n"
+    "and migrate-store.\n\n"
     "Examples:\n"
     "  quantctl audit                 # what happened last, in all jobs of the tenant\n"
     "  quantctl audit JOB --page-size 1000\n"
@@ -34,7 +37,9 @@ std::string AuditTable(const v1::ListAuditRecordsResponse& page) {
 absl::StatusOr<ExitCode> Audit(Session& session, const AuditOptions& options) {
   v1::ListAuditRecordsRequest request;
   request.set_page_size(options.page_size);
-  if (!options.job.empty()) {
+  if (options.all_tenants) {
+    request.set_parent("tenants/-");
+  } else if (!options.job.empty()) {
     ASSIGN_OR_RETURN(*request.mutable_parent(), ExpandJobName(options.job, session.tenant));
   }
   ASSIGN_OR_RETURN(const v1::ListAuditRecordsResponse page, session.client().AuditPage(request));
@@ -54,6 +59,8 @@ absl::StatusOr<ExitCode> Audit(Session& session, const AuditOptions& options) {
 void DefineAudit(CLI::App& app, Session& session) {
   const auto options = std::make_shared<AuditOptions>();
   app.add_option("job", options->job, "id or full name of a job; without one, every job of the tenant");
+  app.add_flag("--all-tenants", options->all_tenants, "every job of every tenant, and what is of no job")
+      ->excludes("job");
   app.add_option("--page-size", options->page_size, "records to show, the newest first")
       ->type_name("N")
       ->check(CLI::Range(1, 1000))

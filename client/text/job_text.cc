@@ -105,10 +105,14 @@ void AddEffort(std::string& text, const v1::QuantJob& job) {
   if (!job.has_actuals()) {
     if (estimate.peak_memory_bytes() > 0) AddLine(text, "memory, planned", BytesText(estimate.peak_memory_bytes()));
     if (estimate.disk_bytes() > 0) AddLine(text, "disk, planned", BytesText(estimate.disk_bytes()));
+    if (estimate.run_seconds() > 0) AddLine(text, "time, expected", DurationText(estimate.run_seconds()));
     return;
   }
   const v1::JobActuals& actuals = job.actuals();
-  AddLine(text, "ran for", DurationText(actuals.run_seconds()));
+  const bool expected = estimate.run_seconds() > 0;
+  AddLine(text, "ran for",
+          absl::StrCat(DurationText(actuals.run_seconds()), expected ? " (expected " : "",
+                       expected ? DurationText(estimate.run_seconds()) : "", expected ? ")" : ""));
   AddLine(text, "memory", BytesText(actuals.peak_memory_bytes()) + Expected(estimate.peak_memory_bytes()));
   AddLine(text, "disk", BytesText(actuals.disk_bytes()) + Expected(estimate.disk_bytes()));
   if (actuals.resumed_from_block() > 0)

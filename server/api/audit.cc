@@ -10,9 +10,12 @@
 namespace quantd {
 namespace {
 
-// A tenant, or one job of it. The records of a job that has been purged stay among those of its tenant.
+// A tenant, one job of it, or "tenants/-" for all of them and what is of no job. The records of a job that has been
+// purged stay among those of its tenant.
 absl::StatusOr<AuditQuery> ParseAuditParent(absl::string_view parent) {
   AuditQuery query;
+  query.all_tenants = parent == "tenants/-";
+  if (query.all_tenants) return query;
   if (std::optional<JobNameParts> parts = SplitJobName(parent); parts.has_value()) {
     query.tenant = std::move(parts->tenant);
     query.job = std::move(parts->job);
@@ -28,7 +31,7 @@ v1::AuditRecord ToMessage(const AuditRow& row) {
   record.set_actor(row.note.actor);
   record.set_action(row.note.action);
   record.set_detail(row.note.detail);
-  record.set_job(JobName(row.tenant, row.job));
+  if (!row.job.empty()) record.set_job(JobName(row.tenant, row.job));
   return record;
 }
 
@@ -41,7 +44,7 @@ grpc::Status QuantService::ListAuditRecords(grpc::ServerContext*, const v1::List
 
 absl::Status QuantService::Audit(const v1::ListAuditRecordsRequest& request, v1::ListAuditRecordsResponse* response) {
   ASSIGN_OR_RETURN(AuditQuery query, ParseAuditParent(request.parent()));
-  const std::string binding = absl::StrCat("audit\n", query.tenant, "\n", query.job);
+  const std::string binding = absl::StrCat("audit\n", query.all_tenants ? "-" : query.tenant, "\n", query.job);
   ASSIGN_OR_RETURN(query.limit, RowsForPage(request.page_size()));
   ASSIGN_OR_RETURN(query.before_sequence, ParsePageToken(request.page_token(), binding));
   ASSIGN_OR_RETURN(std::vector<AuditRow> rows, parts_.store.Audit(query));

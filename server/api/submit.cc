@@ -89,6 +89,7 @@ absl::StatusOr<v1::JobEstimate> QuantService::Check(const v1::QuantJobSpec& spec
   ASSIGN_OR_RETURN(v1::JobEstimate estimate, CheckSpec(spec, deadline));
   RETURN_IF_ERROR(CheckDevice(spec));
   RETURN_IF_ERROR(CheckDisk(estimate));
+  parts_.scheduler.EstimateTime(spec, estimate);
   return estimate;
 }
 
@@ -103,6 +104,7 @@ absl::StatusOr<v1::JobEstimate> QuantService::CheckSpec(const v1::QuantJobSpec& 
 }
 
 absl::Status QuantService::CheckDevice(const v1::QuantJobSpec& spec) {
+  if (parts_.scheduler.has_other_servers()) return absl::OkStatus();  // it may be there
   const std::string device = DeviceOf(spec);
   const WorkerSummary workers = parts_.scheduler.workers().Summarize();
   const bool there = std::find(workers.devices.begin(), workers.devices.end(), device) != workers.devices.end();

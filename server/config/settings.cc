@@ -60,6 +60,8 @@ const Setting kTable[] = {
      "Time in ms from the publication of an artifact to its removal; 0: never"},
     {"retain_events_ms", &C::retain_events_ms, 0, kLongestMs,
      "Time in ms that a watch can be resumed after; 0: for ever"},
+    {"retain_audit_ms", &C::retain_audit_ms, 0, kLongestMs,
+     "Time in ms that the records of who changed what are kept; 0: for ever"},
     {"undelete_window_ms", &C::undelete_window_ms, 0, kLongestMs,
      "Time in ms from a job's deletion to its removal, in which it can be undeleted"},
     {"orphan_age_ms", &C::orphan_age_ms, 0, kLongestMs,

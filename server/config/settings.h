@@ -32,7 +32,7 @@ struct ServerConfig {
   int64_t worker_threads = 0;
   int64_t lease_ms = 15'000;
   int64_t sweep_ms = 1'000;
-  int64_t drain_delay_ms = 0;
+  int64_t drain_delay_ms = 1'000;
   int64_t drain_limit_ms = 20'000;
   int64_t plan_timeout_ms = 60'000;
   int64_t max_queued_jobs = 100'000;
@@ -47,6 +47,7 @@ struct ServerConfig {
   int64_t retain_jobs_per_tenant = 0;
   int64_t retain_artifacts_ms = 0;
   int64_t retain_events_ms = 604'800'000;
+  int64_t retain_audit_ms = 0;
   int64_t undelete_window_ms = 604'800'000;
   int64_t orphan_age_ms = 86'400'000;
   std::string artifact_store;  // empty: in data_dir

@@ -29,6 +29,7 @@
 #include "server/planner/planner.h"
 #include "server/process/local_workers.h"
 #include "server/retention/retention.h"
+#include "server/retention/retention_settings.h"
 #include "server/store/data_directory.h"
 #include "server/store/open_job_store.h"
 #include "server/store/postgres_dsn.h"
@@ -49,15 +50,8 @@ absl::Status CheckProgram(const std::string& path, absl::string_view flag) {
                      absl::StrFormat("%s: no such program; build it, or %s", path, flag));
 }
 
-RetentionOptions RetentionOptionsOf(const ServerConfig& config) {
-  RetentionOptions options;
-  options.retain_jobs = absl::Milliseconds(config.retain_jobs_ms);
-  options.retain_jobs_per_tenant = config.retain_jobs_per_tenant;
-  options.undelete_window = absl::Milliseconds(config.undelete_window_ms);
-  options.retain_events = absl::Milliseconds(config.retain_events_ms);
-  options.orphan_age = absl::Milliseconds(config.orphan_age_ms);
-  return options;
-}
+// What GET /retention lists of each kind, at most.
+constexpr int kShownOfPlan = 100;
 
 // Without a sweep for so long (or ten of its periods) the daemon is not ready: leases would not end.
 constexpr absl::Duration kSweepWatchdog = absl::Seconds(30);
@@ -144,11 +138,13 @@ class RunningDaemon : public Daemon {
                          .retain_artifacts = absl::Milliseconds(config_.retain_artifacts_ms),
                          .ageing = absl::Milliseconds(config_.ageing_ms),
                          .retry = {.first_pause = absl::Milliseconds(config_.requeue_ms)},
-                         .quarantine = absl::Milliseconds(config_.quarantine_ms)},
+                         .quarantine = absl::Milliseconds(config_.quarantine_ms),
+                         .has_other_servers = has_other_servers_},
         SchedulerServices{*store_, *artifacts_, services_.clock, *metrics_});
     relay_->SetScheduler(scheduler_.get());
     RETURN_IF_ERROR(FollowTenantsFile());
     RETURN_IF_ERROR(SpareLeases());
+    RETURN_IF_ERROR(scheduler_->LearnRunTimes());
     if (const absl::Status status = scheduler_->DropLeftovers(); !status.ok()) {
       Log(Severity::kWarning, "leftovers_kept", {{"reason", ReasonOf(status)}}, status.message());
     }
@@ -189,7 +185,7 @@ class RunningDaemon : public Daemon {
                                                 return ScrapeMetrics({*store_, *artifacts_, *scheduler_}, *metrics_);
                                               },
                                           .readiness = [this] { return Readiness(); },
-                                          .retention = [this] { return RetentionPlanJson(*retention_); }}));
+                                          .retention = [this] { return ShowRetention(); }}));
     ASSIGN_OR_RETURN(grpc_, GrpcListener::Start({.address = config_.listen,
                                                  .reflection = config_.reflection,
                                                  .max_threads = static_cast<int>(config_.max_threads)},
@@ -200,6 +196,11 @@ class RunningDaemon : public Daemon {
     const int64_t period_ms = std::max(config_.retention_ms, config_.lease_ms);
     retention_thread_ = std::make_unique<Repeater>(absl::Milliseconds(period_ms), [this] { Forget(); });
     return absl::OkStatus();
+  }
+
+  absl::StatusOr<std::string> ShowRetention() {
+    ASSIGN_OR_RETURN(const RetentionPlan plan, retention_->DryRun(kShownOfPlan));
+    return RetentionPlanJson(plan);
   }
 
   absl::Status FollowTenantsFile() {

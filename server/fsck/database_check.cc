@@ -7,9 +7,12 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/time/clock.h"
 #include "core/base/status.h"
 #include "server/fsck/job_page.h"
+#include "server/store/audit_log.h"
 #include "server/store/event_log.h"
+#include "server/store/job_queries.h"
 #include "server/store/job_rows.h"
 #include "server/store/retention_queries.h"
 
@@ -176,12 +179,18 @@ absl::Status SetRevisions(SqlConnection& connection, int64_t highest) {
   return set->Bind(1, highest).Run();
 }
 
+AuditNote Repaired(const std::string& what) {
+  return {.actor = "fsck", .action = "repair", .detail = what};
+}
+
 absl::Status RepairCounts(CheckedDatabase& database, DatabaseCheck& check) {
   for (FsckFinding& finding : check.report().findings) {
     const bool tallies = finding.kind == "TALLIES_WRONG";
     if (!tallies && finding.kind != "REVISIONS_WRONG") continue;
-    const auto body = [&](SqlConnection& connection) {
-      return tallies ? RebuildTallies(connection, check.tallies()) : SetRevisions(connection, check.highest_revision());
+    const auto body = [&](SqlConnection& connection) -> absl::Status {
+      RETURN_IF_ERROR(tallies ? RebuildTallies(connection, check.tallies())
+                              : SetRevisions(connection, check.highest_revision()));
+      return InsertServiceAudit(connection, Repaired(finding.kind), absl::Now());
     };
     RETURN_IF_ERROR(database.Repair(body));
     finding.repaired = true;
@@ -234,10 +243,20 @@ absl::StatusOr<std::vector<std::string>> UnneededNow(CheckedDatabase& database,
   return unneeded;
 }
 
+absl::Status NoteQuarantine(CheckedDatabase& database, const NeededFile& needed) {
+  return database.Repair([&](SqlConnection& connection) -> absl::Status {
+    ASSIGN_OR_RETURN(const JobRecord record, ReadJob(connection, needed.job));
+    const AuditNote note = {.actor = "fsck", .action = "quarantine", .detail = needed.file.path()};
+    return InsertAudit(connection, record, note, absl::Now());
+  });
+}
+
 absl::Status ForgetCheckpoint(CheckedDatabase& database, const std::string& job) {
   return database.Repair([&](SqlConnection& connection) -> absl::Status {
+    ASSIGN_OR_RETURN(const JobRecord record, ReadJob(connection, job));
     const auto forget = connection.Prepare("UPDATE jobs SET checkpoint = NULL WHERE id = ?1");
     RETURN_IF_ERROR(forget->BindText(1, job).Run());
+    RETURN_IF_ERROR(InsertAudit(connection, record, Repaired("CHECKPOINT_DAMAGED"), absl::Now()));
     const auto drop = connection.Prepare(
         "DELETE FROM artifact_files WHERE kind = 1 AND job = (SELECT sequence FROM jobs WHERE id = ?1)");
     return drop->BindText(1, job).Run();

@@ -37,6 +37,9 @@ absl::StatusOr<bool> IsStillNeeded(CheckedDatabase& database, const NeededFile& 
 absl::StatusOr<std::vector<std::string>> UnneededNow(CheckedDatabase& database,
                                                      const std::vector<std::string>& sha256s);
 
+// The damaged file of a job was taken out of the store.
+absl::Status NoteQuarantine(CheckedDatabase& database, const NeededFile& needed);
+
 // The job begins anew at its next attempt.
 absl::Status ForgetCheckpoint(CheckedDatabase& database, const std::string& job);
 

@@ -68,6 +68,7 @@ class Fsck {
         kind, bad.path, absl::StrFormat("%s of job %s: %s", bad.needed.file.path(), bad.needed.job, bad.detail));
     if (!options_.repair) return absl::OkStatus();
     if (!bad.missing) RETURN_IF_ERROR(files_.Quarantine(bad.path));
+    if (!bad.missing) RETURN_IF_ERROR(NoteQuarantine(database_, bad.needed));
     if (bad.needed.of_checkpoint) RETURN_IF_ERROR(ForgetCheckpoint(database_, bad.needed.job));
     finding.repaired = bad.needed.of_checkpoint;
     if (!bad.missing) absl::StrAppend(&finding.detail, "; moved to quarantine/");

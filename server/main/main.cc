@@ -20,6 +20,7 @@
 #include "server/daemon/daemon.h"
 #include "server/main/fsck_command.h"
 #include "server/main/migrate_store_command.h"
+#include "server/main/retention_command.h"
 
 namespace quantd {
 namespace {
@@ -56,6 +57,7 @@ constexpr ExitCode kExitCodes[] = {
     {"STORE_NOT_EMPTY", 3},
     {"STORE_IN_USE", 3},
     {"STORE_IN_REPAIR", 3},
+    {"ARTIFACT_STORE_MISSING", 3},
     {"QUANT_MISSING", 4},
     {"ADDRESS_IN_USE", 5},
 };
@@ -146,6 +148,11 @@ absl::Status Run(const CLI::App& app, const Flags& flags) {
   return Serve(builder.config());
 }
 
+absl::Status ShowRetention(const RetentionCommand& retention, const CLI::App& app, const Flags& flags) {
+  ASSIGN_OR_RETURN(const ConfigBuilder builder, BuildConfig(app, flags));
+  return retention.Run(builder.config());
+}
+
 absl::Status Check(const FsckCommand& fsck, const CLI::App& app, const Flags& flags, int& exit_code) {
   ASSIGN_OR_RETURN(const ConfigBuilder builder, BuildConfig(app, flags));
   ASSIGN_OR_RETURN(exit_code, fsck.Run(builder.config()));
@@ -161,15 +168,17 @@ int main(int argc, char** argv) {
   quantd::Declare(app, flags);
   const quantd::FsckCommand fsck(app);
   const quantd::MigrateStoreCommand migrate(app);
+  const quantd::RetentionCommand retention(app);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : quantd::kExitUsage;
   }
   int exit_code = 0;
-  const absl::Status status = fsck.chosen()      ? quantd::Check(fsck, app, flags, exit_code)
-                              : migrate.chosen() ? migrate.Run()
-                                                 : quantd::Run(app, flags);
+  const absl::Status status = fsck.chosen()        ? quantd::Check(fsck, app, flags, exit_code)
+                              : migrate.chosen()   ? migrate.Run()
+                              : retention.chosen() ? quantd::ShowRetention(retention, app, flags)
+                                                   : quantd::Run(app, flags);
   if (status.ok()) return exit_code;
   std::fprintf(stderr, "quantd: %s: %s\n", quantd::ReasonOf(status).c_str(), std::string(status.message()).c_str());
   return quantd::ExitCodeOf(status);

@@ -60,7 +60,7 @@ const MetricRow kTable[] = {
      kPhaseLabel, Buckets::kJobSeconds},
     {Metric::kJobAttempts, "quantd_job_attempts_total", kCounter, "Attempts by how they ended.", kResultLabel, {}},
     {Metric::kJobEstimateRatio, "quantd_job_estimate_ratio", kHistogram,
-     "What a job took over what its plan expected; below 1: the plan was careful.", kWhatLabel, Buckets::kEstimate},
+     "What a job took over what was expected of it; below 1: the estimate was careful.", kWhatLabel, Buckets::kEstimate},
     {Metric::kLeaseExpirations,
      "quantd_lease_expirations_total",
      kCounter,
@@ -144,7 +144,7 @@ constexpr const char* kFailureReasons[] = {
 constexpr const char* kPhases[] = {"plan", "calibrate", "quantize", "pack", "evaluate", "publish", "other"};
 constexpr const char* kAttemptResults[] = {"finished", "failed", "crashed", "expired", "returned", "cancelled"};
 constexpr const char* kSlotStates[] = {"idle", "busy", "draining", "quarantined"};
-constexpr const char* kEstimated[] = {"memory", "disk"};
+constexpr const char* kEstimated[] = {"memory", "disk", "time"};
 constexpr const char* kDirections[] = {"received", "sent"};
 constexpr const char* kLossMetrics[] = {"ppl_ratio", "kl_mean", "top1_drop"};
 constexpr const char* kStages[] = {"original", "quantized"};

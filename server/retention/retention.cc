@@ -4,6 +4,7 @@
 #include <functional>
 #include <set>
 
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "core/base/logging.h"
 #include "core/base/status.h"
@@ -166,6 +167,12 @@ absl::Status Retention::DropOldRows(RetentionCounts& counts) {
     const absl::Status events =
         drop([&] { return store.DropOldEvents(now - options_.retain_events, options_.batch); }, counts.dropped_events);
     RETURN_IF_ERROR(events);
+  }
+  if (options_.retain_audit > absl::ZeroDuration()) {
+    const absl::Status audit =
+        drop([&] { return store.DropOldAudit(now - options_.retain_audit, options_.batch); }, counts.dropped_audit);
+    RETURN_IF_ERROR(audit);
+    if (counts.dropped_audit > 0) Log(Severity::kInfo, "audit_dropped", {{"rows", absl::StrCat(counts.dropped_audit)}});
   }
   return drop([&] { return store.DropOldRequests(now - kRequestIdLife, options_.batch); }, counts.dropped_requests);
 }

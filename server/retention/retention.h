@@ -28,6 +28,7 @@ struct RetentionOptions {
   int64_t retain_jobs_per_tenant = 0;                    // ended jobs that are kept, the newest; 0: all
   absl::Duration undelete_window = absl::Hours(7 * 24);  // from deletion to removal
   absl::Duration retain_events = absl::Hours(7 * 24);    // 0: for ever
+  absl::Duration retain_audit = absl::ZeroDuration();    // 0: for ever
   absl::Duration orphan_age = absl::Hours(24);           // of files that nobody names
   absl::Duration publish_grace = absl::Minutes(10);
   int batch = 100;
@@ -46,6 +47,7 @@ struct RetentionCounts {
   int64_t removed_files = 0;
   int64_t dropped_events = 0;
   int64_t dropped_requests = 0;
+  int64_t dropped_audit = 0;
 };
 
 // What a pass would begin with: at most `limit` of each.
@@ -93,9 +95,10 @@ class Retention {
   std::atomic<bool> stopping_{false};
 };
 
-// DryRun as JSON: {"delete": [ids], "expire": [ids], "purge": [ids], "orphans": [{"sha256", "size_bytes"}]}, at most 100
-// of each.
-absl::StatusOr<std::string> RetentionPlanJson(Retention& retention);
+// {"delete": [ids], "expire": [ids], "purge": [ids], "orphans": [{"sha256", "size_bytes"}]}.
+std::string RetentionPlanJson(const RetentionPlan& plan);
+// A line for each, and a summary; `limit`: of the DryRun.
+std::string RetentionPlanText(const RetentionPlan& plan, int limit);
 
 }  // namespace quantd
 

@@ -2,6 +2,7 @@
 
 #include <set>
 
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "core/base/durable_step.h"
 #include "core/base/logging.h"
@@ -77,6 +78,9 @@ absl::StatusOr<std::vector<std::string>> Checkpoints::Record(const StagingKey& k
     SetTimestamp(clock_.Now(), summary.mutable_commit_time());
     summary.set_attempt(record.job.attempt());
     summary.set_size_bytes(SizeOf(checkpoint));
+    record.audit = {.actor = absl::StrCat("worker:", record.job.worker()),
+                    .action = "checkpoint",
+                    .detail = absl::StrFormat("block %d", summary.block())};
     return absl::OkStatus();
   };
   RETURN_IF_ERROR(store_.Update(DurableStep::kCheckpointRecord, key.job, record_newest).status());

@@ -52,13 +52,18 @@ DurableStep StepOf(FinishedJob::Outcome outcome) {
 
 // How far the plan was off. What was not estimated or not measured is 0.
 void CountEstimate(ServiceMetrics& metrics, const QuantJob& job) {
-  const auto observe = [&](const char* what, int64_t actual, int64_t estimate) {
-    if (actual <= 0 || estimate <= 0) return;
-    metrics.Observe(Metric::kJobEstimateRatio, static_cast<double>(actual) / static_cast<double>(estimate), {what});
+  const auto observe = [&](const char* what, double actual, double estimate) {
+    if (actual > 0 && estimate > 0) metrics.Observe(Metric::kJobEstimateRatio, actual / estimate, {what});
   };
-  observe("memory", job.actuals().peak_memory_bytes(), job.estimate().peak_memory_bytes());
-  observe("disk", job.actuals().disk_bytes(), job.estimate().disk_bytes());
+  const v1::JobActuals& actuals = job.actuals();
+  observe("memory", static_cast<double>(actuals.peak_memory_bytes()),
+          static_cast<double>(job.estimate().peak_memory_bytes()));
+  observe("disk", static_cast<double>(actuals.disk_bytes()), static_cast<double>(job.estimate().disk_bytes()));
+  // The rest of a job that went on from a checkpoint says nothing of the whole.
+  if (actuals.resumed_from_block() == 0) observe("time", actuals.run_seconds(), job.estimate().run_seconds());
 }
+
+constexpr char kAtThisServer[] = " (at this server; others on the store may have workers that it does not know)";
 
 // Errors of a publish that no repetition would cure.
 bool IsPermanent(const absl::Status& status) {
@@ -74,17 +79,20 @@ Scheduler::Scheduler(SchedulerOptions options, SchedulerServices services)
       artifacts_(services.artifacts),
       clock_(services.clock),
       metrics_(services.metrics),
-      checkpoints_(services.store, services.artifacts, services.clock, [this](absl::string_view job) { news_.Changed(job); }),
+      checkpoints_(services.store, services.artifacts, services.clock,
+                   [this](absl::string_view job) { news_.Changed(job); }),
       admission_(services.store, services.clock, options.max_queued_jobs),
       workers_(services.clock, {.connected_for = std::max(options.lease, kShortestConnectedFor),
                                 .first_quarantine = options.quarantine}),
       last_sweep_us_(absl::ToUnixMicros(services.clock.Now())) {}
 
+absl::Status Scheduler::Admit(absl::string_view tenant) {
+  if (!draining_) return admission_.Check(tenant);
+  return ReasonError(absl::StatusCode::kUnavailable, "DRAINING",
+                     "the server is shutting down; retry with the same request_id");
+}
+
 absl::StatusOr<SubmitResult> Scheduler::Submit(NewJob job) {
-  if (draining_) {
-    return ReasonError(absl::StatusCode::kUnavailable, "DRAINING",
-                       "the server is shutting down; retry with the same request_id");
-  }
   job.ageing = options_.ageing;
   auto result = store_.Submit(job, admission_.LimitsOf(job.tenant));
   RETURN_IF_ERROR(Admission::Explain(result.status(), job.tenant));
@@ -152,7 +160,9 @@ void Scheduler::JobsChangedElsewhere() {
 std::vector<std::string> Scheduler::Conditions(const QuantJob& job) const {
   if (job.state() != QuantJob::QUEUED) return {};
   const std::string obstacle = workers_.Obstacle(NeedsOf(job));
-  return obstacle.empty() ? std::vector<std::string>() : std::vector<std::string>{obstacle};
+  const std::string remark = obstacle.empty() ? workers_.Reluctance(NeedsOf(job)) : obstacle;
+  if (remark.empty()) return {};
+  return {options_.has_other_servers ? absl::StrCat(remark, kAtThisServer) : remark};
 }
 
 absl::StatusOr<JobRecord> Scheduler::Update(DurableStep step, absl::string_view id, const JobMutator& mutate) {
@@ -214,7 +224,10 @@ absl::Status Scheduler::RecordEnd(const FinishedJob& finished) {
   news_.Changed(result->id);
   store_.NotifyOthers();
   CountEnd(*result, AttemptResult(*result, finished.outcome()), with_report ? &finished.report() : nullptr);
-  if (result->job.state() == QuantJob::SUCCEEDED) CountEstimate(metrics_, result->job);
+  if (result->job.state() == QuantJob::SUCCEEDED) {
+    CountEstimate(metrics_, result->job);
+    run_times_.Learn(result->job);
+  }
   JudgeWorker(*result, finished.outcome());
   AnnounceEnd(*result);
   Log(Severity::kInfo, "attempt_ended",

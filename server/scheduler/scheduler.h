@@ -25,6 +25,7 @@
 #include "server/scheduler/checkpoints.h"
 #include "server/scheduler/job_news.h"
 #include "server/scheduler/room_keeper.h"
+#include "server/scheduler/run_times.h"
 #include "server/scheduler/transitions.h"
 #include "server/scheduler/waiting_workers.h"
 #include "server/scheduler/worker_registry.h"
@@ -41,6 +42,8 @@ struct SchedulerOptions {
   RequeuePolicy retry = {};
   // Of a worker whose children die on job after job; doubled each time.
   absl::Duration quarantine = absl::Seconds(30);
+  // Other servers on the store have workers of their own, of which this one knows nothing.
+  bool has_other_servers = false;
 };
 
 struct SchedulerServices {
@@ -55,11 +58,11 @@ class Scheduler {
  public:
   Scheduler(SchedulerOptions options, SchedulerServices services);
 
-  // Whether the tenant may submit now: see Admission::Check. Before checks of the job that cost; takes one submission
-  // off the tenant's rate.
-  absl::Status Admit(absl::string_view tenant) { return admission_.Check(tenant); }
-  // Durable when it returns; a waiting worker is woken. UNAVAILABLE DRAINING after Drain(); else as JobStore::Submit,
-  // with the limits of the job's tenant.
+  // Whether the tenant may submit now: UNAVAILABLE DRAINING after Drain(), else see Admission::Check. Before checks of
+  // the job that cost; takes one submission off the tenant's rate.
+  absl::Status Admit(absl::string_view tenant);
+  // Durable when it returns; a waiting worker is woken. As JobStore::Submit, with the limits of the job's tenant. What
+  // was admitted is submitted although Drain() has been called since.
   absl::StatusOr<SubmitResult> Submit(NewJob job);
 
   // The job after the cancel: CANCELLED, CANCELLING, or as it was when terminal. Waits while its result is published.
@@ -100,8 +103,16 @@ class Scheduler {
   // Another server on the same store has changed jobs.
   void JobsChangedElsewhere();
 
-  // Remarks on a queued job that no connected worker could run.
+  // Remarks on a queued job that no connected worker could run, or that none takes for now. With other servers on the
+  // store they say that they tell of this one's workers alone.
   std::vector<std::string> Conditions(const v1::QuantJob& job) const;
+
+  // Fills in run_seconds, by the jobs that have ended.
+  void EstimateTime(const v1::QuantJobSpec& spec, v1::JobEstimate& estimate) const {
+    estimate.set_run_seconds(run_times_.Estimate(spec, estimate));
+  }
+  // At the start, from the jobs of the store.
+  absl::Status LearnRunTimes() { return run_times_.LearnFrom(store_); }
 
   // Weights and limits, from now on.
   void SetTenants(TenantTable tenants) { admission_.SetTenants(std::move(tenants)); }
@@ -109,6 +120,8 @@ class Scheduler {
   // Of running jobs; the worker's own calls.
   Checkpoints& checkpoints() { return checkpoints_; }
   WorkerRegistry& workers() { return workers_; }
+  // Whether a worker that is not connected here may be connected elsewhere.
+  bool has_other_servers() const { return options_.has_other_servers; }
   // Told of every change of any job.
   JobNews& news() { return news_; }
 
@@ -156,6 +169,7 @@ class Scheduler {
   // would belong to nobody.
   HeldNames ending_;
   JobNews news_;
+  RunTimes run_times_;
   std::atomic<bool> draining_{false};
   std::atomic<bool> watches_ended_{false};
   std::atomic<int64_t> last_sweep_us_;

@@ -73,7 +73,8 @@ absl::Status Scheduler::SweepDeadlines(absl::Time now) {
 absl::Status Scheduler::FailOne(const JobRecord& record, absl::Time now) {
   const HeldNames::Hold hold = ending_.TryTake(record.id);
   if (hold == nullptr) return absl::AbortedError("its end is being recorded");
-  const std::string obstacle = workers_.Obstacle(NeedsOf(record.job));
+  // Of the workers of other servers nothing is known.
+  const std::string obstacle = options_.has_other_servers ? "" : workers_.Obstacle(NeedsOf(record.job));
   const auto fail = [&](JobRecord& current) -> absl::Status {
     RETURN_IF_ERROR(FailOverdue(current, obstacle, now));
     current.audit = NoteOf(current, kSweeper);

@@ -4,7 +4,9 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 #include "core/base/status.h"
+#include "server/errors/text_limits.h"
 
 namespace quantd {
 namespace {
@@ -14,6 +16,8 @@ constexpr absl::Duration kForgetAfter = absl::Hours(24);
 // Whoever reaches the port may introduce workers: beyond this many, those not heard of for longest are forgotten. A
 // worker that is forgotten wrongly introduces itself anew with its next call.
 constexpr size_t kRememberedWorkers = 4096;
+constexpr size_t kMostOfUnfit = 512;  // bytes of what a worker says
+constexpr size_t kShownReasons = 3;   // of as many workers, why they take no jobs
 
 // Workers that do not say what they have are taken to have enough.
 int64_t OrPlenty(int64_t bytes) {
@@ -56,6 +60,7 @@ absl::StatusOr<WorkerRegistry::Arrival> WorkerRegistry::Enter(const v1::Synchron
   worker.slots = request.slots();
   worker.busy = request.running_size();
   worker.draining = request.draining();
+  worker.unfit = KeepBeginning(request.unfit(), kMostOfUnfit);
   worker.last_seen = now;
   ++worker.calls_inside;
   return arrival;
@@ -138,6 +143,25 @@ std::string WorkerRegistry::Obstacle(const JobNeeds& needs) const {
   return absl::StrFormat("the job needs %d bytes of %s, the largest registered worker has %d",
                          lacks_memory ? needs.memory_bytes : needs.disk_bytes, lacks_memory ? "memory" : "disk",
                          lacks_memory ? most_memory : most_disk);
+}
+
+std::string WorkerRegistry::Reluctance(const JobNeeds& needs) const {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  const absl::Time now = clock_.Now();
+  std::vector<std::string> reasons;
+  for (const auto& [id, worker] : workers_) {
+    if (!IsConnected(worker, now) || !Fits(needs, worker.whole)) continue;
+    const std::string why = worker.draining                  ? "it is draining"
+                            : worker.quarantined_until > now ? "quarantined, since its children died on several jobs"
+                                                             : worker.unfit;
+    if (why.empty()) return "";
+    reasons.push_back(absl::StrFormat("worker %s: %s", id, why));
+  }
+  if (reasons.empty()) return "";
+  const size_t more = reasons.size() - std::min(reasons.size(), kShownReasons);
+  reasons.resize(reasons.size() - more);
+  if (more > 0) reasons.push_back(absl::StrFormat("and %d more", more));
+  return absl::StrCat("no worker takes jobs for now; ", absl::StrJoin(reasons, "; "));
 }
 
 WorkerSummary WorkerRegistry::Summarize() const {

@@ -69,6 +69,10 @@ class WorkerRegistry {
   // is needed and the most that there is. "" when one could.
   std::string Obstacle(const JobNeeds& needs) const;
 
+  // Why no connected worker takes such a job for now, although one could: what each of them says, or what is held
+  // against it. "" when one takes jobs, or none could.
+  std::string Reluctance(const JobNeeds& needs) const;
+
   WorkerSummary Summarize() const;
 
  private:
@@ -79,6 +83,7 @@ class WorkerRegistry {
     int slots = 0;
     int busy = 0;
     bool draining = false;
+    std::string unfit;  // why it declines jobs, in its own words
     absl::Time last_seen;
     int calls_inside = 0;
     int64_t calls = 0;

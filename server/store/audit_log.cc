@@ -31,13 +31,29 @@ absl::Status InsertAudit(SqlConnection& connection, const JobRecord& record, con
   return insert->BindText(5, note.actor).BindText(6, note.action).BindText(7, note.detail).Run();
 }
 
+absl::Status InsertServiceAudit(SqlConnection& connection, const AuditNote& note, absl::Time now) {
+  JobRecord none;
+  none.tenant.clear();
+  return InsertAudit(connection, none, note, now);
+}
+
+absl::StatusOr<int64_t> DeleteOldAudit(SqlConnection& connection, absl::Time before, int limit) {
+  // Rows come nearly in the order of their times.
+  const auto drop = connection.Prepare(
+      "DELETE FROM audit WHERE sequence IN (SELECT sequence FROM (SELECT sequence, time_us FROM audit WHERE sequence < "
+      "(SELECT MAX(sequence) FROM audit) ORDER BY sequence LIMIT ?2) AS oldest WHERE time_us < ?1)");
+  RETURN_IF_ERROR(drop->Bind(1, absl::ToUnixMicros(before)).Bind(2, limit).Run());
+  return drop->changes();
+}
+
 absl::StatusOr<std::vector<AuditRow>> ReadAudit(SqlConnection& connection, const AuditQuery& query) {
   const auto select =
-      query.job.empty()
+      query.all_tenants ? connection.Prepare(SelectAudit("?1 = ''"))
+      : query.job.empty()
           ? connection.Prepare(SelectAudit("tenant = ?1"))
           : connection.Prepare(SelectAudit("job = (SELECT sequence FROM jobs WHERE tenant = ?1 AND id = ?4)"));
-  select->BindText(1, query.tenant);
-  if (!query.job.empty()) select->BindText(4, query.job);
+  select->BindText(1, query.all_tenants ? "" : query.tenant);
+  if (!query.all_tenants && !query.job.empty()) select->BindText(4, query.job);
   select->Bind(2, query.before_sequence > 0 ? query.before_sequence : INT64_MAX).Bind(3, query.limit);
   std::vector<AuditRow> rows;
   while (true) {

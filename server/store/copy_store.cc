@@ -7,7 +7,9 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
+#include "absl/time/clock.h"
 #include "core/base/status.h"
+#include "server/store/audit_log.h"
 
 namespace quantd {
 namespace {
@@ -157,7 +159,9 @@ absl::StatusOr<std::map<std::string, int64_t>> CopyStore(SqlDatabase& sqlite, Sq
     for (const std::string& table : tables) {
       ASSIGN_OR_RETURN(counts[table], CopyTable(from, to, table));
     }
-    return ContinueNumbers(from, to);
+    RETURN_IF_ERROR(ContinueNumbers(from, to));
+    const AuditNote note = {.actor = "migrate-store", .action = "copy", .detail = "from SQLite to PostgreSQL"};
+    return InsertServiceAudit(to, note, absl::Now());
   };
   const auto copy_from = [&](SqlConnection& from) {
     return postgres.Write(DurableStep::kMigrate, [&](SqlConnection& to) { return copy(from, to); });

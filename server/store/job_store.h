@@ -108,6 +108,7 @@ struct RetentionQuery {
 };
 
 struct AuditQuery {
+  bool all_tenants = false;  // also the rows of no job; `tenant` and `job` mean nothing then
   std::string tenant = kDefaultTenant;
   std::string job = {};         // id; empty: all jobs of the tenant. Unknown once a job is purged.
   int64_t before_sequence = 0;  // only older rows; 0: from the newest
@@ -117,8 +118,8 @@ struct AuditQuery {
 struct AuditRow {
   int64_t sequence = 0;
   absl::Time time;
-  std::string tenant;
-  std::string job;  // id
+  std::string tenant;  // empty: of no job
+  std::string job;     // id
   AuditNote note;
 };
 
@@ -195,6 +196,7 @@ class JobStore {
   virtual absl::StatusOr<int64_t> DropOldEvents(absl::Time before, int limit) = 0;
   // Never younger than kRequestIdLife, whatever `before` says.
   virtual absl::StatusOr<int64_t> DropOldRequests(absl::Time before, int limit) = 0;
+  virtual absl::StatusOr<int64_t> DropOldAudit(absl::Time before, int limit) = 0;
 
   // Newest first.
   virtual absl::StatusOr<std::vector<AuditRow>> Audit(const AuditQuery& query) = 0;

@@ -134,6 +134,9 @@ class SqlJobStore : public JobStore {
     const absl::Time oldest = std::min(before, database_->Now() - kRequestIdLife);
     return Drop([&](SqlConnection& connection) { return DeleteOldRequests(connection, oldest, limit); });
   }
+  absl::StatusOr<int64_t> DropOldAudit(absl::Time before, int limit) override {
+    return Drop([&](SqlConnection& connection) { return DeleteOldAudit(connection, before, limit); });
+  }
 
   absl::StatusOr<std::vector<AuditRow>> Audit(const AuditQuery& query) override {
     return Read<std::vector<AuditRow>>([&](SqlConnection& connection) { return ReadAudit(connection, query); });

@@ -159,7 +159,7 @@ Words WordsOf(SqlDialect dialect) {
   return {{"$INT", "INTEGER"},
           {"$BLOB", "BLOB"},
           {"$SEQUENCE", "INTEGER PRIMARY KEY AUTOINCREMENT"},
-          {"$ROWNUMBER", "INTEGER PRIMARY KEY"},  // never deleted, so never reused
+          {"$ROWNUMBER", "INTEGER PRIMARY KEY"},  // the newest is never deleted, so none is reused
           {"$STRICT", "STRICT"},
           {"$KEYED", "STRICT, WITHOUT ROWID"}};
 }

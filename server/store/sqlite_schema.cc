@@ -2,8 +2,10 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/time/clock.h"
 #include "core/base/durable_step.h"
 #include "core/base/status.h"
+#include "server/store/audit_log.h"
 #include "server/store/job_rows.h"
 #include "server/store/retention_queries.h"
 #include "server/store/sql_schema.h"
@@ -65,7 +67,9 @@ absl::Status UpgradeVersion1(SqliteConnection& connection) {
   RETURN_IF_ERROR(connection.Execute(SchemaSql(SqlDialect::kSqlite)));
   RETURN_IF_ERROR(connection.Execute(kCopyVersion1));
   RETURN_IF_ERROR(CompleteArtifacts(connection));
-  return connection.Execute(kTallyVersion1);
+  RETURN_IF_ERROR(connection.Execute(kTallyVersion1));
+  const AuditNote note = {.actor = "quantd", .action = "migrate", .detail = "tables of version 1 became version 2"};
+  return InsertServiceAudit(connection, note, absl::Now());
 }
 
 absl::Status MigrateInTransaction(SqliteConnection& connection, int64_t version) {

@@ -18,6 +18,8 @@
 #include "core/base/sha256.h"
 #include "server/store/data_directory.h"
 #include "server/store/open_job_store.h"
+#include "server/store/sql_job_store.h"
+#include "server/store/visit_database.h"
 #include "tests/durability/fsck_place.h"
 #include "tests/durability/simulated_service.h"
 #include "tests/testing/postgres_server.h"
@@ -82,6 +84,23 @@ class FsckTest : public testing::Test {
     auto report = RunFsck(place_.config(), {.repair = repair, .threads = 2});
     EXPECT_OK(report);
     return report.ok() ? *report : FsckReport();
+  }
+  // What fsck has left in the audit log, the newest first.
+  std::vector<std::string> RepairActions() {
+    std::vector<std::string> actions;
+    auto database = VisitDatabase(
+        {.data_directory = place_.config().data_dir, .dsn = place_.config().store_dsn, .clock = RealClock()});
+    EXPECT_OK(database);
+    if (!database.ok()) return actions;
+    const auto rows = NewSqlJobStore(*std::move(database))->Audit({.all_tenants = true});
+    EXPECT_OK(rows);
+    if (!rows.ok()) return actions;
+    for (const AuditRow& row : *rows) {
+      if (row.note.actor != "fsck") continue;
+      const bool of_file = row.note.action == "quarantine";
+      actions.push_back(of_file ? row.note.action : absl::StrCat(row.note.action, " ", row.note.detail));
+    }
+    return actions;
   }
   // Kinds found, each once.
   static std::vector<std::string> Kinds(const FsckReport& report) {
@@ -279,6 +298,14 @@ TEST_P(FsckPlaceTest, DamagedFilesAreKeptInQuarantine) {
   EXPECT_THAT(place_.Paths(),
               testing::Contains(testing::AllOf(testing::StartsWith("quarantine/"), testing::HasSubstr(published_))));
   EXPECT_THAT(Kinds(Check()), testing::ElementsAre("FILE_MISSING"));
+  EXPECT_THAT(RepairActions(), testing::ElementsAre("quarantine"));
+}
+
+TEST_P(FsckPlaceTest, RepairsAreRecorded) {
+  place_.Sql("DELETE FROM tallies");
+  place_.Erase(CheckpointPath());
+  (void)Check(/*repair=*/true);
+  EXPECT_THAT(RepairActions(), testing::ElementsAre("repair CHECKPOINT_DAMAGED", "repair TALLIES_WRONG"));
 }
 
 TEST_P(FsckPlaceTest, QuickLooksAtSizesOnly) {

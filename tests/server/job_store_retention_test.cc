@@ -284,5 +284,19 @@ TEST_P(JobStoreRetentionTest, YoungRequestIdsAreNeverDropped) {
 
 QUANTD_EVERY_ENGINE(JobStoreRetentionTest);
 
+TEST_P(JobStoreRetentionTest, OldAuditRowsAreDroppedInBatchesButForTheNewest) {
+  for (const char* id : {"a", "b", "c"}) Submitted(Job(id));
+  const absl::Time now = store_->Now();
+  const auto drop = [&](absl::Time before, int limit) { return store_->DropOldAudit(before, limit).value_or(-1); };
+  EXPECT_EQ(drop(now, 10), 0) << "none is older";
+  EXPECT_EQ(drop(now + absl::Seconds(1), 1), 1);
+  EXPECT_THAT(Audit({}), ElementsAre("c submit", "b submit"));
+  EXPECT_EQ(drop(now + absl::Seconds(1), 10), 1);
+  EXPECT_THAT(Audit({}), ElementsAre("c submit")) << "its number must not be given again";
+  Submitted(Job("d"));
+  EXPECT_THAT(Audit({}), ElementsAre("d submit", "c submit"));
+  EXPECT_THAT(Audit({.all_tenants = true, .limit = 1}), ElementsAre("d submit"));
+}
+
 }  // namespace
 }  // namespace quantd

@@ -226,6 +226,10 @@ TEST_F(PostgresJobStoreTest, EverythingIsCopiedFromSqlite) {
     EXPECT_EQ(jobs[i].lease_deadline, jobs_before[i].lease_deadline);
   }
   EXPECT_EQ(store->CountByState().value(), before->CountByState().value());
+  ASSERT_OK_AND_ASSIGN(const auto audit, store->Audit({.all_tenants = true, .limit = 1000}));
+  ASSERT_EQ(audit.size(), 21u) << "those of the submissions, and the move";
+  EXPECT_EQ(audit[0].note.actor + " " + audit[0].note.action, "migrate-store copy");
+  EXPECT_EQ(audit[0].job, "");
   // Numbers go on where they were.
   ASSERT_OK_AND_ASSIGN(const SubmitResult known, store->Submit(Job("other", "r3"), {}));
   EXPECT_TRUE(known.duplicate);

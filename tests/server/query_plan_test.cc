@@ -119,6 +119,7 @@ void QueryPlanTest::LiveOnce() {
   }));
   ASSERT_OK(store_->DropOldEvents(clock_.Now() + absl::Hours(1), 10));
   ASSERT_OK(store_->DropOldRequests(clock_.Now() + absl::Hours(1), 10));
+  ASSERT_OK(store_->DropOldAudit(clock_.Now() - absl::Hours(1), 10));
   ASSERT_OK(store_->Purge("a", {"retention", "purge", ""}));
 }
 
@@ -149,6 +150,7 @@ void QueryPlanTest::ReadEverything() {
   ASSERT_OK(store_->UnreferencedFiles({"f"}));
   ASSERT_OK(store_->Audit({}));
   ASSERT_OK(store_->Audit({.job = "b"}));
+  ASSERT_OK(store_->Audit({.all_tenants = true}));
 }
 
 // "SEARCH jobs USING INDEX ...; SCAN ..."

@@ -151,9 +151,9 @@ TEST_F(SchedulerTest, DrainRefusesSubmissionsAndAssignsNothing) {
   ASSERT_THAT(Assigned(Request("w")), ElementsAre("running:1"));
   Submit("waiting");
   scheduler_->Drain();
-  NewJob job;
-  job.id = "late";
-  EXPECT_THAT(scheduler_->Submit(job), FailsWith("DRAINING", "same request_id"));
+  const NewJob job = NewJobOf("late");
+  EXPECT_THAT(scheduler_->Admit(job.tenant), FailsWith("DRAINING", "same request_id"));
+  EXPECT_OK(scheduler_->Submit(job)) << "it was admitted before";
   const v1::SynchronizeResponse answer = Heartbeat("w", "running", 1);
   EXPECT_TRUE(answer.server_draining());
   EXPECT_THAT(Assigned(Request("v")), IsEmpty());
@@ -208,6 +208,42 @@ TEST_F(SchedulerTest, JobForADeviceThatNobodyHasSaysSo) {
   with_gpu.set_slots(1);
   EXPECT_THAT(Assigned(with_gpu), ElementsAre("gpu:1"));
   EXPECT_THAT(scheduler_->Conditions(Job("gpu")), IsEmpty()) << "it runs";
+}
+
+TEST_F(SchedulerTest, JobThatEachWorkerDeclinesSaysWhy) {
+  Submit("a");
+  v1::SynchronizeRequest broken = Request("broken");
+  broken.set_slots(0);
+  broken.set_unfit("3 jobs in a row crashed here");
+  Answer(broken);
+  v1::SynchronizeRequest leaving = Request("leaving");
+  leaving.set_draining(true);
+  Answer(leaving);
+  EXPECT_THAT(
+      scheduler_->Conditions(Job("a")),
+      ElementsAre("no worker takes jobs for now; worker broken: 3 jobs in a row crashed here; worker leaving: it "
+                  "is draining"));
+  broken.set_unfit(std::string(4096, 'x'));
+  Answer(broken);
+  EXPECT_LT(scheduler_->Conditions(Job("a"))[0].size(), 700u) << "workers say what they like";
+  broken.set_slots(1);
+  broken.clear_unfit();
+  broken.add_running()->set_job("another");
+  Answer(broken);
+  EXPECT_THAT(scheduler_->Conditions(Job("a")), IsEmpty()) << "it takes jobs, though it is busy";
+}
+
+TEST_F(SchedulerTest, WithOtherServersRemarksSpeakForThisOneAlone) {
+  Scheduler one_of_several({.has_other_servers = true}, {*store_, *artifacts_, clock_, metrics_});
+  NewJob job = NewJobOf("gpu");
+  job.spec.set_device("cuda");
+  job.spec.set_queue_timeout_ms(1000);
+  ASSERT_OK(one_of_several.Submit(job));
+  EXPECT_THAT(one_of_several.Conditions(Job("gpu")),
+              ElementsAre(testing::StartsWith("no worker is connected (at this server; others")));
+  clock_.Advance(absl::Seconds(2));
+  ASSERT_OK(one_of_several.Sweep());
+  EXPECT_EQ(Job("gpu").error().reason(), "QUEUE_DEADLINE") << "another server may have such a worker";
 }
 
 TEST_F(SchedulerTest, JobThatNoWorkerCanHoldSaysWhatIsMissing) {

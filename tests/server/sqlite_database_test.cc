@@ -77,6 +77,9 @@ TEST_F(SqliteDatabaseTest, CountsIdsEventsAndFilesOfVersion1AreComplete) {
   EXPECT_TRUE(report.has_value());
   ASSERT_OK_AND_ASSIGN(const int64_t revision, store->LastRevision());
   EXPECT_EQ(revision, 12);
+  ASSERT_OK_AND_ASSIGN(const auto audit, store->Audit({.all_tenants = true}));
+  ASSERT_EQ(audit.size(), 1u);
+  EXPECT_EQ(audit[0].note.actor + " " + audit[0].note.action, "quantd migrate");
 }
 
 TEST_F(SqliteDatabaseTest, QueueOfVersion1GoesOnInItsOrder) {
