@@ -12,6 +12,7 @@ import unittest
 from daemon_fixture import BIN, MODEL, SOURCE, Daemon, DaemonTest, missing_binaries, wait_until
 from holding_proxy import HoldingProxy
 
+JOB = ("--model", MODEL, "--recipe", "rtn")
 AT_ONCE = 10
 FROZEN = int(os.environ.get("QUANTD_FROZEN_WORKERS", AT_ONCE))
 LEASE_MS = 3000
@@ -47,9 +48,11 @@ class FrozenWorkers(DaemonTest):
         return path
 
     def do_by_another(self, daemon, name, jobs):
-        """The jobs as they are then."""
+        """The jobs as they are then. One more shows that the server has finished with them: before that it would answer those who
+        speak of them that they are to say it again."""
         successor = self.start_worker(daemon.server, name)
         done = {job: daemon.wait_for(job, "SUCCEEDED") for job in jobs}
+        daemon.wait_for(daemon.submit(*JOB), "SUCCEEDED")
         successor.kill()
         for job in done.values():
             self.assertEqual(job["worker"], name)
@@ -71,7 +74,7 @@ class FrozenWorkers(DaemonTest):
 
     def freeze_in_the_middle(self, daemon, quant, names):
         workers = {name: self.start_worker(daemon.server, name, quant) for name in names}
-        jobs = [daemon.submit("--model", MODEL, "--recipe", "rtn") for _ in names]
+        jobs = [daemon.submit(*JOB) for _ in names]
         wait_until(lambda: len(list(self.folder.glob("begun-*"))) == len(names), "every worker runs a job")
         for worker in workers.values():
             worker.send_signal(signal.SIGSTOP)
@@ -106,7 +109,7 @@ class FrozenWorkers(DaemonTest):
     def freeze_with_the_publish(self, daemon, names):
         before = daemon.metrics().get(REFUSED, 0)
         frozen = {name: self.start_behind_proxy(daemon, name) for name in names}
-        jobs = [daemon.submit("--model", MODEL, "--recipe", "rtn") for _ in names]
+        jobs = [daemon.submit(*JOB) for _ in names]
         for _, proxy in frozen.values():
             wait_until(proxy.held.is_set, "every worker publishes")
         done = self.do_by_another(daemon, f"after-{names[0]}", jobs)

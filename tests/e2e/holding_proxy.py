@@ -1,5 +1,4 @@
-"""A TCP proxy that forwards gRPC until it sees a message of a kind, and then holds everything from there on until told."""
-import collections
+"""A TCP proxy that forwards gRPC until it sees a request of a kind, and then holds everything from there on until told."""
 import contextlib
 import socket
 import threading
@@ -7,37 +6,28 @@ import threading
 READ_BYTES = 1 << 16
 PREFACE_BYTES = 24  # of HTTP/2: what a client sends before its first frame
 FRAME_HEADER_BYTES = 9  # length (3), type, flags, stream (4)
-DATA_FRAME = 0
+DATA, HEADERS, RST_STREAM = 0, 1, 3  # types of frames
 MESSAGE_HEADER_BYTES = 5  # of gRPC: compressed or not, length (4)
+MOST_WAITED_FOR_BYTES = 1 << 15  # a stream has 64 KiB until its server allows more
 
 
-class RequestReader:
-    """The first messages of all calls that a client makes on one connection, as far as they have come."""
-
-    def __init__(self):
-        self.rest, self.to_skip, self.messages = b"", PREFACE_BYTES, collections.defaultdict(bytes)
-
-    def read(self, data):
-        """The messages that grew."""
-        self.rest += data
-        grown = set()
-        while True:
-            if self.to_skip:
-                skipped = min(self.to_skip, len(self.rest))
-                self.rest, self.to_skip = self.rest[skipped:], self.to_skip - skipped
-            length = FRAME_HEADER_BYTES + int.from_bytes(self.rest[:3], "big")
-            if len(self.rest) < FRAME_HEADER_BYTES or len(self.rest) < length:
-                return [self.messages[stream][MESSAGE_HEADER_BYTES:] for stream in grown]
-            frame, self.rest = self.rest[:length], self.rest[length:]
-            if frame[3] == DATA_FRAME:
-                stream = int.from_bytes(frame[5:9], "big")
-                self.messages[stream] += frame[FRAME_HEADER_BYTES:]
-                grown.add(stream)
+def frames_of(source):
+    """What a client sends, frame by frame: type, stream, bytes. The preface comes first, as a frame of no type."""
+    rest, preface = b"", True
+    while data := source.recv(READ_BYTES):
+        rest += data
+        while preface or len(rest) >= FRAME_HEADER_BYTES:
+            length = PREFACE_BYTES if preface else FRAME_HEADER_BYTES + int.from_bytes(rest[:3], "big")
+            if len(rest) < length:
+                break
+            frame, rest = rest[:length], rest[length:]
+            yield (None, 0, frame) if preface else (frame[3], int.from_bytes(frame[5:9], "big"), frame)
+            preface = False
 
 
 class HoldingProxy:
-    """Clients connect to `address`; what they send goes to `server`, and its answers go back. The bytes that complete a message for
-    which is_awaited(message) holds are kept back, with all that follow; on_hold is called then, once."""
+    """Clients connect to `address`; what they send goes to `server`, and its answers go back. A call is kept back as a whole, with all
+    that follows, when is_awaited(its first message) holds; on_hold is called then, once."""
 
     def __init__(self, server, is_awaited, on_hold):
         host, port = server.rsplit(":", 1)
@@ -54,16 +44,39 @@ class HoldingProxy:
                 client, _ = self.listener.accept()
                 server = socket.create_connection(self.server)
                 self.sockets += [client, server]
-                threading.Thread(target=self.forward, args=(client, server, RequestReader()), daemon=True).start()
-                threading.Thread(target=self.forward, args=(server, client, None), daemon=True).start()
+                threading.Thread(target=self.forward_calls, args=(client, server), daemon=True).start()
+                threading.Thread(target=self.forward_answers, args=(server, client), daemon=True).start()
 
-    def forward(self, source, target, requests):
+    def forward_calls(self, client, server):
+        """The head of a call waits for its first message: the server would measure the call's time limit from there."""
+        waiting, begun = b"", {}
         with contextlib.suppress(OSError):
-            while data := source.recv(READ_BYTES):
-                if requests and any(self.is_awaited(message) for message in requests.read(data)):
-                    self.hold()
-                target.sendall(data)
-            target.shutdown(socket.SHUT_WR)
+            for kind, stream, frame in frames_of(client):
+                waiting += frame
+                if kind == HEADERS:
+                    begun[stream] = b""
+                elif kind == DATA and stream in begun:
+                    begun[stream] += frame[FRAME_HEADER_BYTES:]
+                    if self.is_whole(begun[stream]) and self.is_awaited(begun.pop(stream)[MESSAGE_HEADER_BYTES:]):
+                        self.hold()
+                elif kind == RST_STREAM:
+                    begun.pop(stream, None)
+                if not begun:
+                    server.sendall(waiting)
+                    waiting = b""
+            server.shutdown(socket.SHUT_WR)
+
+    @staticmethod
+    def is_whole(message):
+        length = MESSAGE_HEADER_BYTES + int.from_bytes(message[1:MESSAGE_HEADER_BYTES], "big")
+        return len(message) >= min(length, MOST_WAITED_FOR_BYTES)
+
+    @staticmethod
+    def forward_answers(server, client):
+        with contextlib.suppress(OSError):
+            while data := server.recv(READ_BYTES):
+                client.sendall(data)
+            client.shutdown(socket.SHUT_WR)
 
     def hold(self):
         if not self.held.is_set():
