@@ -52,7 +52,12 @@ inline float ErrorOf(float value, float scale, float zero, float max_code, float
   return cost * (difference * difference);
 }
 
-void FindExtremes(const float* columns, int64_t count, const GroupExtremes& extremes) {
+// Loops over one column are functions of their own: merged with the loop over columns they would be unrolled into
+// scalar code.
+#define QUANTD_ONE_COLUMN __attribute__((noinline))
+
+// The least two and the greatest two so far.
+QUANTD_ONE_COLUMN void LookAtColumn(const float* __restrict values, int32_t column, const GroupExtremes& extremes) {
   float* __restrict least = extremes.least;
   float* __restrict second_least = extremes.second_least;
   float* __restrict greatest = extremes.greatest;
@@ -60,23 +65,26 @@ void FindExtremes(const float* columns, int64_t count, const GroupExtremes& extr
   int32_t* __restrict least_column = extremes.least_column;
   int32_t* __restrict greatest_column = extremes.greatest_column;
   for (int i = 0; i < kLanes; ++i) {
-    least[i] = second_least[i] = kInfinity;
-    greatest[i] = second_greatest[i] = -kInfinity;
-    least_column[i] = greatest_column[i] = 0;
+    // The second one is the middle of value, first and second; loads come before choices,
+    // so that all vectorizes.
+    const float value = values[i], first_least = least[i], first_greatest = greatest[i];
+    const int32_t old_least_column = least_column[i], old_greatest_column = greatest_column[i];
+    second_least[i] = Greatest(first_least, Least(value, second_least[i]));
+    least_column[i] = value < first_least ? column : old_least_column;
+    least[i] = Least(value, first_least);
+    second_greatest[i] = Least(first_greatest, Greatest(value, second_greatest[i]));
+    greatest_column[i] = value > first_greatest ? column : old_greatest_column;
+    greatest[i] = Greatest(value, first_greatest);
   }
-  for (int64_t c = 0; c < count; ++c) {
-    const float* __restrict values = columns + c * kLanes;
-    const int32_t column = static_cast<int32_t>(c);
-    for (int i = 0; i < kLanes; ++i) {
-      const float value = values[i];
-      second_least[i] = value < least[i] ? least[i] : Least(value, second_least[i]);
-      least_column[i] = value < least[i] ? column : least_column[i];
-      least[i] = Least(value, least[i]);
-      second_greatest[i] = value > greatest[i] ? greatest[i] : Greatest(value, second_greatest[i]);
-      greatest_column[i] = value > greatest[i] ? column : greatest_column[i];
-      greatest[i] = Greatest(value, greatest[i]);
-    }
+}
+
+void FindExtremes(const float* columns, int64_t count, const GroupExtremes& extremes) {
+  for (int i = 0; i < kLanes; ++i) {
+    extremes.least[i] = extremes.second_least[i] = kInfinity;
+    extremes.greatest[i] = extremes.second_greatest[i] = -kInfinity;
+    extremes.least_column[i] = extremes.greatest_column[i] = 0;
   }
+  for (int64_t c = 0; c < count; ++c) LookAtColumn(columns + c * kLanes, static_cast<int32_t>(c), extremes);
 }
 
 void MakeSymmetric(bool authors_range, float* __restrict lo, float* __restrict hi) {
@@ -120,43 +128,62 @@ void ZerosOfRanges(const RangeRule& rule, const float* __restrict lo, const floa
   for (int i = 0; i < kLanes; ++i) zeros[i] = rule.symmetric ? middle : zeros[i];
 }
 
-void AddUpErrors(const float* columns, const float* costs, int64_t count, const GroupGrid& grid,
-                 const int32_t* __restrict skipped, float* __restrict errors) {
+struct CostlyColumn {
+  const float* values;
+  float cost;
+  int32_t index;
+};
+
+QUANTD_ONE_COLUMN void AddErrorsOfColumn(const CostlyColumn& column, const GroupGrid& grid,
+                                         const int32_t* __restrict skipped, float* __restrict errors) {
+  const float* __restrict values = column.values;
   const float* __restrict scales = grid.scales;
   const float* __restrict zeros = grid.zeros;
-  const float max_code = grid.max_code;
+  const float max_code = grid.max_code, cost = column.cost;
+  const int32_t index = column.index;
+  for (int i = 0; i < kLanes; ++i) {
+    const float error = ErrorOf(values[i], scales[i], zeros[i], max_code, cost);
+    errors[i] += skipped[i] == index ? 0.0f : error;
+  }
+}
+
+void AddUpErrors(const float* columns, const float* costs, int64_t count, const GroupGrid& grid, const int32_t* skipped,
+                 float* errors) {
   for (int i = 0; i < kLanes; ++i) errors[i] = 0;
   for (int64_t c = 0; c < count; ++c) {
-    const float* __restrict values = columns + c * kLanes;
-    const float cost = costs[c];
-    const int32_t column = static_cast<int32_t>(c);
-    for (int i = 0; i < kLanes; ++i) {
-      const float error = ErrorOf(values[i], scales[i], zeros[i], max_code, cost);
-      errors[i] += skipped[i] == column ? 0.0f : error;
-    }
+    AddErrorsOfColumn({columns + c * kLanes, costs[c], static_cast<int32_t>(c)}, grid, skipped, errors);
+  }
+}
+
+QUANTD_ONE_COLUMN void WidenByColumn(const CostlyColumn& column, const GroupGrid& grid, const LeaveOneOut& errors,
+                                     float threshold, float* __restrict lo, float* __restrict hi) {
+  const float* __restrict values = column.values;
+  const float* __restrict scales = grid.scales;
+  const float* __restrict zeros = grid.zeros;
+  const float* __restrict all = errors.all;
+  const float* __restrict without_least = errors.without_least;
+  const float* __restrict without_greatest = errors.without_greatest;
+  const int32_t* __restrict least_column = errors.least_column;
+  const int32_t* __restrict greatest_column = errors.greatest_column;
+  const float max_code = grid.max_code, cost = column.cost;
+  const int32_t index = column.index;
+  for (int i = 0; i < kLanes; ++i) {
+    // Without one of the others the grid stays as it is: its own error is what is saved.
+    const float own = ErrorOf(values[i], scales[i], zeros[i], max_code, cost);
+    const float of_least = all[i] - without_least[i], of_greatest = all[i] - without_greatest[i];
+    float saved = greatest_column[i] == index ? of_greatest : own;
+    saved = least_column[i] == index ? of_least : saved;
+    lo[i] = Least(saved > threshold ? kInfinity : values[i], lo[i]);
+    hi[i] = Greatest(saved > threshold ? -kInfinity : values[i], hi[i]);
   }
 }
 
 void RangeWithoutOutliers(const float* columns, const float* costs, int64_t count, const GroupGrid& grid,
-                          const LeaveOneOut& errors, float threshold, float* __restrict lo, float* __restrict hi) {
-  const float* __restrict scales = grid.scales;
-  const float* __restrict zeros = grid.zeros;
-  const float max_code = grid.max_code;
+                          const LeaveOneOut& errors, float threshold, float* lo, float* hi) {
   for (int i = 0; i < kLanes; ++i) lo[i] = kInfinity;
   for (int i = 0; i < kLanes; ++i) hi[i] = -kInfinity;
   for (int64_t c = 0; c < count; ++c) {
-    const float* __restrict values = columns + c * kLanes;
-    const float cost = costs[c];
-    const int32_t column = static_cast<int32_t>(c);
-    for (int i = 0; i < kLanes; ++i) {
-      // Without one of the others the grid stays as it is: its own error is what is saved.
-      float saved = ErrorOf(values[i], scales[i], zeros[i], max_code, cost);
-      saved = errors.greatest_column[i] == column ? errors.all[i] - errors.without_greatest[i] : saved;
-      saved = errors.least_column[i] == column ? errors.all[i] - errors.without_least[i] : saved;
-      const bool outlier = saved > threshold;
-      lo[i] = outlier ? lo[i] : Least(values[i], lo[i]);
-      hi[i] = outlier ? hi[i] : Greatest(values[i], hi[i]);
-    }
+    WidenByColumn({columns + c * kLanes, costs[c], static_cast<int32_t>(c)}, grid, errors, threshold, lo, hi);
   }
 }
 
@@ -184,6 +211,8 @@ constexpr TwoLevelKernels TableFor(Isa isa) {
   return {isa,          &FindExtremes,         &AdjustRanges, &ScalesOfRanges, &ZerosOfRanges,
           &AddUpErrors, &RangeWithoutOutliers, &RoundToGrid,  &FindOutliers};
 }
+
+#undef QUANTD_ONE_COLUMN
 
 }  // namespace
 }  // namespace quantd

@@ -1,0 +1,67 @@
+// One layer of SmolLM2-135M's shapes under each grid, against the same layer under GPTQ's: what a grid costs beside the
+// column sweep that all of them need. Both are timed in the same run.
+//   ratio_to_gptq   time of the grid / time of uniform 3 bits in groups of 64, factor and packing included
+#include <chrono>
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "core/quant/grid.h"
+#include "core/quant/solver.h"
+#include "tests/bench/share_of_rate.h"
+
+namespace quantd::bench {
+namespace {
+
+struct Layer {
+  Layer(int64_t rows, int64_t cols) : weight(rows, cols), hessian(cols, cols) {
+    FillRandom(weight, 3);
+    // Diagonally dominant and otherwise random: positive definite without a product of n^3.
+    FillRandom(hessian, 4);
+    for (int64_t i = 0; i < cols; ++i) {
+      for (int64_t j = 0; j < i; ++j) hessian.at(i, j) = hessian.at(j, i);
+      hessian.at(i, i) = 2 * std::sqrt(static_cast<float>(cols)) * (1.5f + hessian.at(i, i));
+    }
+  }
+  Matrix weight;
+  Matrix hessian;
+};
+
+void Solve(const Layer& layer, const Parameters& parameters) {
+  const auto grid = MakeGrid(parameters);
+  const Solution solution =
+      MakeSolver(parameters)->Solve(BenchContext(), *grid, layer.weight.view(), layer.hessian).value();
+  benchmark::DoNotOptimize(
+      grid->Assemble(BenchContext(), {solution.codes, solution.values, solution.fits, solution.fit_of_column}));
+}
+
+double SecondsOf(const Layer& layer, const Parameters& parameters) {
+  const auto begin = std::chrono::steady_clock::now();
+  Solve(layer, parameters);
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+}
+
+// Arguments: rows, columns.
+void BM_Grid(benchmark::State& state, const char* preset) {
+  const Layer layer(state.range(0), state.range(1));
+  const Parameters parameters = MakeRecipe(preset, Json::object(), {}).value().parameters;
+  const Parameters gptq = MakeRecipe("gptq", {{"bits", 3}, {"group_size", 64}}, {}).value().parameters;
+  double seconds = 0, gptq_seconds = 0;
+  for (auto _ : state) {
+    gptq_seconds += SecondsOf(layer, gptq);
+    const double iteration = SecondsOf(layer, parameters);
+    seconds += iteration;
+    state.SetIterationTime(iteration);
+  }
+  state.counters["ratio_to_gptq"] = seconds / gptq_seconds;
+}
+
+void Configure(benchmark::internal::Benchmark* bench) {
+  bench->ArgNames({"rows", "cols"})->Args({576, 576})->Args({192, 576})->Args({1536, 576})->Args({576, 1536});
+  bench->Iterations(10)->UseManualTime()->Unit(benchmark::kMillisecond);
+}
+
+BENCHMARK_CAPTURE(BM_Grid, spqr, "spqr")->Apply(Configure);
+BENCHMARK_CAPTURE(BM_Grid, billm, "billm")->Apply(Configure);
+
+}  // namespace
+}  // namespace quantd::bench
