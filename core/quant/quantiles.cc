@@ -11,6 +11,8 @@ namespace {
 // Bit patterns of floats that are not negative rise with their values: the upper 16 of 31 bits make bins of 0.4 %.
 constexpr int kDroppedBits = 15;
 constexpr int64_t kBins = int64_t{1} << 16;
+// Sorting so many is faster than clearing and reading the bins.
+constexpr size_t kFew = 4096;
 
 int64_t BinOf(float value) {
   uint32_t bits;
@@ -34,7 +36,7 @@ class SortedBins {
  public:
   // Wanted ranks rise.
   SortedBins(absl::Span<const float> values, absl::Span<const int64_t> wanted) {
-    if (static_cast<int64_t>(values.size()) < kBins) {
+    if (values.size() < kFew) {
       bins_.push_back({0, std::vector<float>(values.begin(), values.end())});
     } else {
       FillBins(values, wanted);

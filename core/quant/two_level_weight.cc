@@ -58,15 +58,11 @@ void AppendTiled(const TwoLevelLayout& layout, TwoLevelStorage storage, const Ti
   } else if (storage == TwoLevelStorage::kWhole) {
     tensors.push_back({plural, Dtype::kU8, {layout.rows, row_bytes}, BytesOf(tiled.codes)});
   } else if (storage == TwoLevelStorage::kTiled) {
-    std::vector<float> steps, offsets;
-    for (const SecondLevel& level : tiled.levels) {
-      steps.push_back(level.step);
-      offsets.push_back(level.offset);
-    }
-    const std::vector<int64_t> shape = {layout.tiles(), layout.groups()};
+    std::vector<float> levels;
+    for (const SecondLevel& level : tiled.levels) levels.insert(levels.end(), {level.step, level.offset});
+    const std::vector<int64_t> shape = {layout.tiles(), layout.groups(), 2};
     tensors.push_back({absl::StrCat(name, "_codes"), Dtype::kU8, {layout.rows, row_bytes}, BytesOf(tiled.codes)});
-    tensors.push_back(FloatTensor(absl::StrCat(name, "_steps"), layout.scale_dtype, shape, steps));
-    tensors.push_back(FloatTensor(absl::StrCat(name, "_offsets"), layout.scale_dtype, shape, offsets));
+    tensors.push_back(FloatTensor(absl::StrCat(name, "_levels"), layout.scale_dtype, shape, levels));
   }
 }
 

@@ -115,11 +115,10 @@ class TwoLevelReader {
       ASSIGN_OR_RETURN(tiled.codes, TakeCodes(stored_, name + "s", layout_.rows, groups, code_bits));
     } else if (storage == TwoLevelStorage::kTiled) {
       ASSIGN_OR_RETURN(tiled.codes, TakeCodes(stored_, name + "_codes", layout_.rows, groups, code_bits));
-      const std::vector<int64_t> shape = {layout_.tiles(), groups};
-      ASSIGN_OR_RETURN(const std::vector<float> steps, TakeFloats(name + "_steps", layout_.scale_dtype, shape));
-      ASSIGN_OR_RETURN(const std::vector<float> offsets, TakeFloats(name + "_offsets", layout_.scale_dtype, shape));
-      tiled.levels.resize(steps.size());
-      for (size_t i = 0; i < steps.size(); ++i) tiled.levels[i] = {steps[i], offsets[i]};
+      const std::vector<int64_t> shape = {layout_.tiles(), groups, 2};
+      ASSIGN_OR_RETURN(const std::vector<float> levels, TakeFloats(name + "_levels", layout_.scale_dtype, shape));
+      tiled.levels.resize(levels.size() / 2);
+      for (size_t i = 0; i < tiled.levels.size(); ++i) tiled.levels[i] = {levels[2 * i], levels[2 * i + 1]};
     }
     return absl::OkStatus();
   }

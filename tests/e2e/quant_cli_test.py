@@ -62,6 +62,28 @@ class WholeJobs(Scratch):
                 self.assertEqual(certificate["different_values"], 0)
                 self.assertGreater(certificate["modules"], 30)
 
+    def test_every_preset_reads_back_with_the_size_it_reports(self):
+        for model, recipe in ((LLAMA, "spqr"), (OPT, "spqr"), (LLAMA, "billm"), (OPT, "billm")):
+            with self.subTest(model=model.name, recipe=recipe):
+                out = self.path(f"{model.name}-{recipe}")
+                report = self.succeeded(job(out, model=model, recipe=recipe))
+                evaluated = self.succeeded(quant("evaluate", "--model", out, "--text", HELDOUT, "--context", 64, "--windows", 4,
+                                                 "--json"))
+                self.assertEqual(evaluated["perplexity"], report["evaluation"]["perplexity_quantized"])
+                size = report["size"]
+                weights = size["quantized_weights"]
+                dense_bytes = size["original_bytes"] - 2 * weights  # bf16
+                accounted = dense_bytes + size["bits_per_weight"] * weights / 8
+                self.assertAlmostEqual(size["quantized_bytes"], accounted, delta=1)
+                files = sum(path.stat().st_size for path in out.glob("model-*.safetensors"))
+                self.assertLess(abs(files - accounted) / accounted, 0.01)
+
+    def test_layouts_that_hold_no_such_grid_are_refused_before_the_work(self):
+        for recipe in ("spqr", "billm"):
+            done = job(self.path("out"), "--export", "gptq", recipe=recipe)
+            self.assertEqual(done.returncode, 3, done.stdout)
+            self.assertEqual(json.loads(done.stdout)["error"]["reason"], "EXPORT_TARGET_CANNOT_HOLD")
+
     def test_bytes_do_not_depend_on_threads_or_runs(self):
         folders = [self.path(name) for name in ("one", "two", "again")]
         for folder, threads in zip(folders, (1, 2, 2)):
