@@ -37,14 +37,14 @@ def missing_binaries():
     return [name for name in BINARIES if not (BIN / name).exists()]
 
 
-def wait_until(condition, what, patience_s=PATIENCE_S):
+def wait_until(condition, what, patience_s=PATIENCE_S, step_s=0.05):
     """The first true value of condition()."""
     end = time.monotonic() + patience_s
     while time.monotonic() < end:
         value = condition()
         if value:
             return value
-        time.sleep(0.05)
+        time.sleep(step_s)
     raise AssertionError(f"not within {patience_s} s: {what}")
 
 
