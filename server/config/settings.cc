@@ -25,6 +25,8 @@ const Setting kTable[] = {
      &HiddenDsn},
     {"store_dsn_file", &C::store_dsn_file, 0, 0, "File with the store_dsn, for one with a password; empty: none"},
     {"store_connections", &C::store_connections, 2, 256, "Connections to PostgreSQL at most; one more listens"},
+    {"store_cache_bytes", &C::store_cache_bytes, 1 << 20, int64_t{1} << 40,
+     "Bytes of the SQLite file that are kept in memory at most"},
     {"listen", &C::listen, 0, 0, "HOST:PORT of the gRPC API; port 0 takes a free one"},
     {"http_listen", &C::http_listen, 0, 0,
      "HOST:PORT of /metrics, /livez, /readyz and /retention; port 0 takes a free one"},

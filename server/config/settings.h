@@ -22,6 +22,7 @@ struct ServerConfig {
   std::string store_dsn;       // empty: SQLite in data_dir
   std::string store_dsn_file;  // empty: none
   int64_t store_connections = 8;
+  int64_t store_cache_bytes = int64_t{4} << 20;
   std::string listen = "127.0.0.1:7433";
   std::string http_listen = "127.0.0.1:9433";
   std::string model_root = "models";

@@ -122,6 +122,7 @@ class RunningDaemon : public Daemon {
     ASSIGN_OR_RETURN(store_, OpenJobStore({.data_directory = config_.data_dir,
                                            .dsn = dsn,
                                            .connections = static_cast<int>(config_.store_connections),
+                                           .cache_bytes = config_.store_cache_bytes,
                                            .clock = services_.clock,
                                            .on_commit = on_commit}));
     store_->ListenToOthers([relay = relay_] { relay->JobsChanged(); });

@@ -18,7 +18,9 @@ absl::StatusOr<std::unique_ptr<SqlDatabase>> OpenPostgresDatabase(const JobStore
 }
 
 absl::StatusOr<std::unique_ptr<JobStore>> OpenJobStore(const JobStoreOptions& options) {
-  if (options.dsn.empty()) return OpenSqliteJobStore(options.data_directory, options.clock, options.on_commit);
+  if (options.dsn.empty()) {
+    return OpenSqliteJobStore(options.data_directory, options.clock, options.on_commit, options.cache_bytes);
+  }
   ASSIGN_OR_RETURN(std::unique_ptr<SqlDatabase> database, OpenPostgresDatabase(options));
   return NewSqlJobStore(std::move(database));
 }

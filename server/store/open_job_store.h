@@ -11,14 +11,16 @@
 #include "core/base/clock.h"
 #include "server/store/job_store.h"
 #include "server/store/sql_database.h"
+#include "server/store/sqlite_schema.h"
 
 namespace quantd {
 
 struct JobStoreOptions {
-  std::string data_directory = {};  // SQLite's file is in it
-  std::string dsn = {};             // of PostgreSQL; empty: SQLite
-  int connections = 8;              // at most, to PostgreSQL; one more listens
-  Clock& clock;                     // of SQLite
+  std::string data_directory = {};           // SQLite's file is in it
+  std::string dsn = {};                      // of PostgreSQL; empty: SQLite
+  int connections = 8;                       // at most, to PostgreSQL; one more listens
+  int64_t cache_bytes = kDefaultCacheBytes;  // of SQLite
+  Clock& clock;                              // of SQLite
   std::function<void(double seconds, int writes)> on_commit = {};
 };
 

@@ -29,7 +29,7 @@ class ReaderPool {
   absl::Status Open(const SqliteOptions& options) {
     for (int i = 0; i < kReaders; ++i) {
       ASSIGN_OR_RETURN(auto reader, SqliteConnection::Open(options.path, /*read_only=*/true, options.vfs));
-      RETURN_IF_ERROR(ConfigureReader(*reader));
+      RETURN_IF_ERROR(ConfigureReader(*reader, options.cache_bytes / 2 / kReaders));
       free_.push_back(std::move(reader));
     }
     return absl::OkStatus();
@@ -112,7 +112,7 @@ absl::StatusOr<std::unique_ptr<SqliteConnection>> OpenWriter(const SqliteOptions
     Log(Severity::kInfo, "store_recovered", {{"path", options.path}}, "quantd was not stopped; checking its database");
     RETURN_IF_ERROR(CheckIntegrity(*writer, options.path));
   }
-  RETURN_IF_ERROR(ConfigureWriter(*writer));
+  RETURN_IF_ERROR(ConfigureWriter(*writer, options.cache_bytes / 2));
   RETURN_IF_ERROR(MigrateSqlite(*writer));
   return writer;
 }
@@ -127,10 +127,12 @@ absl::StatusOr<std::unique_ptr<SqlDatabase>> OpenSqliteDatabase(const SqliteOpti
 }
 
 absl::StatusOr<std::unique_ptr<JobStore>> OpenSqliteJobStore(const std::string& data_directory, Clock& clock,
-                                                             std::function<void(double, int)> on_commit) {
+                                                             std::function<void(double, int)> on_commit,
+                                                             int64_t cache_bytes) {
   ASSIGN_OR_RETURN(auto database, OpenSqliteDatabase({.path = JoinPath(data_directory, "quantd.db"),
                                                       .clock = clock,
-                                                      .on_commit = std::move(on_commit)}));
+                                                      .on_commit = std::move(on_commit),
+                                                      .cache_bytes = cache_bytes}));
   return NewSqlJobStore(std::move(database));
 }
 

@@ -5,6 +5,7 @@
 #ifndef QUANTD_SERVER_STORE_SQLITE_DATABASE_H_
 #define QUANTD_SERVER_STORE_SQLITE_DATABASE_H_
 
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
@@ -13,6 +14,7 @@
 #include "core/base/clock.h"
 #include "server/store/job_store.h"
 #include "server/store/sql_database.h"
+#include "server/store/sqlite_schema.h"
 
 namespace quantd {
 
@@ -22,16 +24,19 @@ struct SqliteOptions {
   // Told of each commit how long it took and how many writes shared it; may be empty.
   std::function<void(double seconds, int writes)> on_commit = {};
   std::string vfs = {};  // SQLite's file system by name; empty: its own
+  // Pages of the file that all connections keep in memory together: what the store adds to the process at most.
+  int64_t cache_bytes = kDefaultCacheBytes;
 };
 
-// The caller sees to it that nobody else uses the file (DataDirectory). Creates or upgrades the tables. After an unclean
-// stop the file is checked first. FAILED_PRECONDITION DATA_DIRECTORY_TOO_NEW, STORE_OF_ANOTHER_APPLICATION; DATA_LOSS
-// STORE_CORRUPT.
+// The caller sees to it that nobody else uses the file (DataDirectory). Creates or upgrades the tables. After an
+// unclean stop the file is checked first. FAILED_PRECONDITION DATA_DIRECTORY_TOO_NEW, STORE_OF_ANOTHER_APPLICATION;
+// DATA_LOSS STORE_CORRUPT.
 absl::StatusOr<std::unique_ptr<SqlDatabase>> OpenSqliteDatabase(const SqliteOptions& options);
 
 // The job store in {data_directory}/quantd.db.
 absl::StatusOr<std::unique_ptr<JobStore>> OpenSqliteJobStore(
-    const std::string& data_directory, Clock& clock, std::function<void(double seconds, int writes)> on_commit = {});
+    const std::string& data_directory, Clock& clock, std::function<void(double seconds, int writes)> on_commit = {},
+    int64_t cache_bytes = kDefaultCacheBytes);
 
 }  // namespace quantd
 

@@ -87,6 +87,11 @@ absl::Status Foreign(const std::string& path) {
                                      path));
 }
 
+// SQLite counts in KiB when the number is negative, in pages otherwise.
+std::string CacheSize(int64_t bytes) {
+  return absl::StrCat(" PRAGMA cache_size = -", bytes >> 10, ";");
+}
+
 // Version 1 did not say whose file it is: its tables do.
 absl::StatusOr<bool> LooksLikeVersion1(SqliteConnection& connection) {
   ASSIGN_OR_RETURN(const int64_t tables,
@@ -97,14 +102,16 @@ absl::StatusOr<bool> LooksLikeVersion1(SqliteConnection& connection) {
 
 }  // namespace
 
-absl::Status ConfigureWriter(SqliteConnection& connection) {
-  return connection.Execute(
+absl::Status ConfigureWriter(SqliteConnection& connection, int64_t cache_bytes) {
+  return connection.Execute(absl::StrCat(
       "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA wal_autocheckpoint = 0; "
-      "PRAGMA temp_store = MEMORY; PRAGMA cache_size = -65536;");
+      "PRAGMA temp_store = MEMORY;",
+      CacheSize(cache_bytes)));
 }
 
-absl::Status ConfigureReader(SqliteConnection& connection) {
-  return connection.Execute("PRAGMA query_only = ON; PRAGMA wal_autocheckpoint = 0; PRAGMA cache_size = -16384;");
+absl::Status ConfigureReader(SqliteConnection& connection, int64_t cache_bytes) {
+  return connection.Execute(
+      absl::StrCat("PRAGMA query_only = ON; PRAGMA wal_autocheckpoint = 0;", CacheSize(cache_bytes)));
 }
 
 absl::Status CheckOwner(SqliteConnection& connection, const std::string& path) {
