@@ -21,7 +21,7 @@ inline constexpr int64_t kDefaultCacheBytes = int64_t{4} << 20;
 // only when asked for. It keeps `cache_bytes` of pages at most.
 absl::Status ConfigureWriter(SqliteConnection& connection, int64_t cache_bytes = kDefaultCacheBytes / 2);
 // Readers cannot write and never checkpoint.
-absl::Status ConfigureReader(SqliteConnection& connection, int64_t cache_bytes);
+absl::Status ConfigureReader(SqliteConnection& connection, int64_t cache_bytes = kDefaultCacheBytes / 2);
 
 // FAILED_PRECONDITION DATA_DIRECTORY_TOO_NEW when a later quantd wrote the file, STORE_OF_ANOTHER_APPLICATION when
 // another program did. Reads only.

@@ -20,6 +20,8 @@ LONG = os.environ.get("QUANTD_LONG") == "1"
 # Jobs, calls.
 WARM_UP, LOAD = ((2_000, 20_000), (10_000, 100_000)) if LONG else ((1_000, 8_000), (2_000, 10_000))
 MOST_GROWTH_KIB = 5 * 1024
+REFUSALS = 100_000 if LONG else 5_000
+RESOURCE_EXHAUSTED = "8"  # gRPC's code
 
 
 class Server:
@@ -61,6 +63,29 @@ class Leaks(DaemonTest):
         self.assertGreater(report["codes"]["0"], 0.5 * report["calls"], report)
         self.assertNotIn("14", report["codes"], "the server was always there")
         return report
+
+    def test_refusing_leaves_nothing(self):
+        """More submits than the tenant may make: one is accepted, the others are told to come back later."""
+        tenants = self.folder / "tenants.json"
+        tenants.write_text('{"*": {"submits_per_second": 0.001, "burst": 1}}')
+        daemon = self.start(workers=0, flags=("--tenants-file", tenants))
+        server = Server(daemon)
+        descriptors = server.descriptors()
+        self.refused(daemon, REFUSALS // 5)
+        warm = server.at_rest(descriptors)
+        seconds = self.refused(daemon, REFUSALS)
+        growth = server.at_rest(descriptors) - warm
+        print(f"leaks: {REFUSALS} refused submits in {seconds:.1f} s: growth {growth / 1024:.2f} MiB", flush=True)
+        self.assertLessEqual(growth, MOST_GROWTH_KIB)
+
+    def refused(self, daemon, count):
+        """Seconds that it took."""
+        begin = time.monotonic()
+        done = subprocess.run([SMALL_JOBS, daemon.server, str(count), "0"], capture_output=True, text=True, check=True)
+        report = json.loads(done.stdout)
+        self.assertEqual(report["codes"][RESOURCE_EXHAUSTED], count - report["submitted"], report)
+        self.assertLessEqual(report["submitted"], 1)
+        return time.monotonic() - begin
 
     def test_memory_and_descriptors(self):
         # Without pauses after crashes: they would be most of the time.
