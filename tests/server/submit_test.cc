@@ -4,8 +4,10 @@
 #include <set>
 #include <thread>
 
+#include "absl/time/clock.h"
 #include "core/base/fail_point.h"
 #include "core/base/file_system.h"
+#include "server/api/recent_checks.h"
 #include "server/errors/rpc_status.h"
 #include "tests/server/daemon_fixture.h"
 #include "tests/testing/status_matchers.h"
@@ -170,6 +172,7 @@ TEST_F(SubmitTest, ModelsAreLookedIntoOncePerSpec) {
   Submitted("rtn");
   EXPECT_EQ(quant_program_.plans(), 2);
   ASSERT_OK(WriteFileDurably(RealFileSystem(), config_.model_root + "/m/config.json", "{}"));
+  absl::SleepFor(absl::FromChrono(kCheckHolds));
   Submitted();
   EXPECT_EQ(quant_program_.plans(), 3) << "the model has changed";
 }
