@@ -26,8 +26,13 @@ inline Real Choose(bool first, Real a, Real b) {
   return first ? a : b;
 }
 
+// What f32 cannot hold, and 0 times that, counts as its largest value: saliencies are compared and sorted.
 void Weigh(const float* __restrict values, float cost, float* __restrict saliency) {
-  for (int i = 0; i < kLanes; ++i) saliency[i] = cost * (values[i] * values[i]);
+  constexpr float kLargest = 3.402823466e38f;
+  for (int i = 0; i < kLanes; ++i) {
+    const float weighed = cost * (values[i] * values[i]);
+    saliency[i] = weighed < kLargest ? weighed : kLargest;
+  }
 }
 
 // Loops over one column are functions of their own: merged with the loop over columns they would be unrolled into

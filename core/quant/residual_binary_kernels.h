@@ -39,7 +39,7 @@ struct RowTotals {
 
 struct ResidualBinaryKernels {
   Isa isa;
-  // saliency = cost * value^2.
+  // saliency = cost * value^2, at most the largest finite number.
   void (*weigh)(const float* values, float cost, float* saliency);
   // errors = sum of squares of what one plane, or two, leave of the set; with means or with 0 in their place. In f32;
   // exact: in f64.

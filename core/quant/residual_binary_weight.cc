@@ -98,10 +98,13 @@ double ResidualBinaryWeight::PlaneBitsPerWeight() const {
 }
 
 std::string ResidualBinaryWeight::Summary() const {
-  std::string text = absl::StrCat(
-      "residual_binary ",
-      layout_.block_size == layout_.cols ? std::string("row") : absl::StrCat("blocks of ", layout_.block_size),
-      layout_.means ? "" : ", no means", layout_.has_block_index ? ", act-order blocks" : "");
+  std::string text = layout_.blocks() == 1 ? std::string("residual_binary, one block")
+                                           : absl::StrCat("residual_binary, blocks of ", layout_.block_size);
+  if (const int64_t short_block = layout_.cols % layout_.block_size; short_block != 0) {
+    absl::StrAppend(&text, " and one of ", short_block);
+  }
+  if (!layout_.means) absl::StrAppend(&text, ", no means");
+  if (layout_.has_block_index) absl::StrAppend(&text, ", act-order blocks");
   absl::StrAppendFormat(&text, ", %.3f bits of planes alone", PlaneBitsPerWeight());
   return text;
 }

@@ -14,7 +14,8 @@ constexpr float kSmallestStep = 0x1p-100f;
 uint8_t SecondLevel::Code(float value, int bits) const {
   if (step == 0) return 0;
   const float max_code = static_cast<float>((1 << bits) - 1);
-  return static_cast<uint8_t>(std::clamp(std::nearbyint(value / step + offset), 0.0f, max_code));
+  const float code = std::nearbyint(value / step + offset);
+  return code > 0 ? static_cast<uint8_t>(std::min(code, max_code)) : uint8_t{0};  // also for NaN
 }
 
 float AsStored(float value, Dtype dtype) {

@@ -193,6 +193,10 @@ std::string TwoLevelWeight::Summary() const {
   if (layout_.scales == TwoLevelStorage::kTiled) absl::StrAppend(&text, ", scales ", layout_.scale_bits, " bit");
   if (layout_.zeros == TwoLevelStorage::kTiled) absl::StrAppend(&text, ", zeros ", layout_.zero_bits, " bit");
   if (layout_.zeros == TwoLevelStorage::kNone) absl::StrAppend(&text, " sym");
+  const bool tiled = layout_.scales == TwoLevelStorage::kTiled || layout_.zeros == TwoLevelStorage::kTiled;
+  if (const int64_t short_tile = layout_.rows % layout_.tile_rows; tiled && short_tile != 0) {
+    absl::StrAppend(&text, ", last tile of ", short_tile, " rows");
+  }
   const double weights = static_cast<double>(layout_.rows) * static_cast<double>(layout_.cols);
   absl::StrAppendFormat(&text, ", %.2f %% outliers", 100.0 * static_cast<double>(layout_.outliers) / weights);
   if (layout_.has_group_index) absl::StrAppend(&text, ", act-order groups");

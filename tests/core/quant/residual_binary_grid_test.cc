@@ -1,6 +1,7 @@
 // What must hold of the residual binary grid beyond what grid_test.cc asks of all. Its masks: billm_golden_test.cc.
 #include "core/quant/residual_binary_grid.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -177,6 +178,23 @@ TEST_F(ResidualBinaryTest, BlocksWiderThanTheLayerAndShortLastBlocksWork) {
   const SiteResult narrow = Solve({{"binary_block_size", 89}});  // a last block of one column
   EXPECT_EQ(static_cast<const ResidualBinaryWeight&>(*narrow.weight).layout().blocks(), 2);
   EXPECT_LT(narrow.relative_squared_error, 1);
+  // Reports say so.
+  EXPECT_THAT(wide.weight->Summary(), testing::HasSubstr("one block"));
+  EXPECT_THAT(narrow.weight->Summary(), testing::HasSubstr("blocks of 89 and one of 1"));
+}
+
+// Squares of such weights are beyond f32.
+TEST_F(ResidualBinaryTest, HugeWeightsGiveFiniteLevelsOrAnError) {
+  Matrix weight = RandomMatrix(kRows, kCols, 88);
+  weight.at(3, 4) = 1e25f;
+  weight.at(3, 5) = -1e30f;
+  const auto rounded = Round({{"scale_dtype", "f32"}}, weight);
+  const Matrix decoded = rounded->Decode();
+  for (float value : decoded.span()) ASSERT_TRUE(std::isfinite(value));
+  const SitePlan plan = TestPlan("billm", Json::object(), kRows, kCols);
+  const auto refused = QuantizeSite(*context_, plan, weight.view(), hessian_);
+  EXPECT_THAT(refused, FailsWith("SCALE_OUT_OF_RANGE", "row 3"));
+  EXPECT_THAT(refused, FailsWith("SCALE_OUT_OF_RANGE", "scale_dtype=f32"));
 }
 
 TEST_F(ResidualBinaryTest, CompensationBetweenBlocksHelps) {

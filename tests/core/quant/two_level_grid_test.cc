@@ -1,6 +1,7 @@
 // What must hold of the two-level grid beyond what grid_test.cc asks of all. Its codes: spqr_golden_test.cc.
 #include "core/quant/two_level_grid.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -155,6 +156,7 @@ TEST_F(TwoLevelTest, RowsOfAShortLastTileHaveLevelsOfTheirOwn) {
   const Matrix all = Round(no_outliers, weight)->Decode(), some = Round(no_outliers, before)->Decode();
   for (int64_t i = 0; i < before.size(); ++i) ASSERT_EQ(all.span()[i], some.span()[i]) << i;
   EXPECT_EQ(static_cast<const TwoLevelWeight&>(*whole).layout().tiles(), 10);
+  EXPECT_THAT(whole->Summary(), testing::HasSubstr("last tile of 6 rows"));  // reports say so
 }
 
 TEST_F(TwoLevelTest, StoredBytesAreTheBitsAccountedFor) {
@@ -231,6 +233,12 @@ TEST_F(TwoLevelTest, ScaleBeyondF16IsRefusedByRowAndRemedy) {
   const auto result = QuantizeSite(*context_, plan, weight.view(), hessian_);
   EXPECT_THAT(result, FailsWith("SCALE_OUT_OF_RANGE", "row 16"));  // of its tile
   EXPECT_THAT(result, FailsWith("SCALE_OUT_OF_RANGE", "scale_dtype=f32"));
+
+  weight.at(20, 3) = 3e38f;
+  weight.at(20, 4) = -3e38f;  // a range beyond f32
+  EXPECT_THAT(QuantizeSite(*context_, TestPlan("spqr", Settings({{"scale_dtype", "f32"}}), kRows, kCols), weight.view(),
+                           hessian_),
+              FailsWith("SCALE_OUT_OF_RANGE", "row"));
 }
 
 }  // namespace
