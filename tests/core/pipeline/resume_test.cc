@@ -34,6 +34,8 @@ constexpr JobCase kJobs[] = {
     {"GptqUnmeasured", "quantd-tiny-llama", 2, "gptq", true, false, false},
     {"GptqOneBlock", "quantd-tiny-llama", 1, "gptq", true, true, false},
     {"Opt", "quantd-tiny-opt", 2, "gptq", false, true, true},
+    {"Spqr", "quantd-tiny-llama", 2, "spqr", true, false, false},
+    {"Billm", "quantd-tiny-llama", 2, "billm", true, false, false},
     {"GradientsAtBoundaries", "quantd-tiny-llama", 2, "gptq", true, false, false, "boundary"},
     {"GradientsOfTheOriginal", "quantd-tiny-llama", 2, "gptq", false, false, false, "full"},
     {"GradientsBehindThePrefix", "quantd-tiny-llama", 2, "gptq", false, false, false, "prefix"},
@@ -41,11 +43,11 @@ constexpr JobCase kJobs[] = {
 
 JobSpec SpecOf(const JobCase& job) {
   JobSpec spec = SmallJob(ModelOfBlocks(job.model, job.blocks), job.preset);
-  spec.overrides =
-      SharedJson(job.preset == std::string("rtn") ? Json{{"bits", 3}}
-                                                  : Json{{"bits", 3}, {"true_sequential", job.true_sequential}});
+  Json overrides = Json::object();
+  if (job.preset != std::string("billm")) overrides["bits"] = 3;
+  if (job.preset != std::string("rtn")) overrides["true_sequential"] = job.true_sequential;
+  spec.overrides = SharedJson(overrides);
   if (*job.hessian_model != '\0') {
-    Json overrides = spec.overrides.get();
     overrides["sensitivity"] = "output_adaptive";
     overrides["hessian_model"] = job.hessian_model;
     overrides["labels"] = "sampled";
