@@ -57,8 +57,10 @@ Json OverridesFor(const Json& options, const Matrix& hessian) {
 // One linear of one entry: `prefix` is of its tensors, `compare` its tolerances.
 class GoldenWeight {
  public:
-  GoldenWeight(GoldenFiles& files, const std::string& file, std::string prefix, const Json& compare)
+  GoldenWeight(GoldenFiles& files, const std::string& file, std::string prefix, const Json& compare,
+               const Matrix& hessian)
       : files_(files), file_(file), prefix_(std::move(prefix)), compare_(compare) {
+    for (int64_t i = 0; i < hessian.rows(); ++i) living_.push_back(hessian.at(i, i) > 0);
     for (const Json& row : compare["unstable_rows"]) unstable_.insert(row.get<int64_t>());
   }
 
@@ -98,7 +100,7 @@ class GoldenWeight {
       if (!IsStable(r)) continue;
       std::vector<int32_t> columns;
       for (int32_t c = 0; c < weight.cols(); ++c) {
-        if (expected.at(r, c) != 0) columns.push_back(c);
+        if (expected.at(r, c) != 0 && living_[c]) columns.push_back(c);
       }
       ASSERT_EQ(weight.OutlierColumnsOfRow(r), columns) << "row " << r;
     }
@@ -123,10 +125,12 @@ class GoldenWeight {
     const Matrix decoded = weight.Decode();
     float largest = 0;
     for (float value : expected.span()) largest = std::max(largest, std::abs(value));
-    const float tolerance = std::max(10 * compare_["weight_max_abs_diff_f32_f64"].get<float>(), 1e-6f * largest);
+    const Json& difference = compare_["weight_max_abs_diff_f32_f64"];  // null when no row is stable
+    const float tolerance = std::max(difference.is_null() ? 0.0f : 10 * difference.get<float>(), 1e-6f * largest);
     for (int64_t r = 0; r < weight.rows(); ++r) {
       if (!IsStable(r)) continue;
       for (int64_t c = 0; c < weight.cols(); ++c) {
+        if (!living_[c]) continue;
         ASSERT_NEAR(decoded.at(r, c), expected.at(r, c), tolerance) << "row " << r << " column " << c;
       }
     }
@@ -137,6 +141,9 @@ class GoldenWeight {
   const std::string prefix_;
   const Json& compare_;
   std::set<int64_t> unstable_;
+  // Of a dead column theirs keeps zeros as outliers where the grid is coarse: its cost is 1 there, and 0 with us.
+  // Nothing else depends on it.
+  std::vector<bool> living_;
 };
 
 void CheckCases(const std::string& folder) {
@@ -150,7 +157,7 @@ void CheckCases(const std::string& folder) {
     const SitePlan plan = TestPlan("spqr", OverridesFor(entry["options"], hessian), weight.rows(), weight.cols());
     ASSERT_OK_AND_ASSIGN(const SiteResult result, QuantizeSite(*context, plan, weight.view(), hessian));
     const std::string id = entry["id"];
-    GoldenWeight(files, entry["file"], absl::StrCat(id.substr(id.find('/') + 1), "."), entry["compare"])
+    GoldenWeight(files, entry["file"], absl::StrCat(id.substr(id.find('/') + 1), "."), entry["compare"], hessian)
         .Compare(*result.weight);
     ++checked;
   }
@@ -177,7 +184,7 @@ void CheckOutputAdaptiveCases(const std::string& folder) {
       options.update(compare["options"]);
       const SitePlan plan = TestPlan("spqr", OverridesFor(options, hessian), weight.rows(), weight.cols());
       ASSERT_OK_AND_ASSIGN(const SiteResult result, QuantizeSite(*context, plan, weight.view(), hessian));
-      GoldenWeight(files, entry["file"], absl::StrCat(linear, "."), compare).Compare(*result.weight);
+      GoldenWeight(files, entry["file"], absl::StrCat(linear, "."), compare, hessian).Compare(*result.weight);
       ++checked;
     }
   }
