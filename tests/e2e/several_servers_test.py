@@ -96,10 +96,11 @@ class SeveralServersTest(unittest.TestCase):
 
         def read_operations():
             for line in traffic.stdout:
-                if line.startswith("operations "):
-                    operations[0] = int(line.split()[1])
-                else:
-                    self.report = json.loads(line)
+                kind, value = line.split(" ", 1)
+                if kind == "operations":
+                    operations[0] = int(value)
+                elif kind == "ended":
+                    self.report = json.loads(value)
 
         reader = threading.Thread(target=read_operations)
         reader.start()
