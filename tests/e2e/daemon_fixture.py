@@ -126,8 +126,7 @@ class Daemon:
 
     def stored_states(self):
         """Jobs by state, from the database itself."""
-        [path] = [path for path in self.data_dir.rglob("*") if path.suffix in (".db", ".sqlite", ".sqlite3")]
-        with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as database:
+        with sqlite3.connect(f"file:{self.data_dir / 'quantd.db'}?mode=ro", uri=True) as database:
             return {STATES[state]: count for state, count in database.execute("SELECT state, count(*) FROM jobs GROUP BY state")}
 
     def stop(self, how=signal.SIGTERM):
