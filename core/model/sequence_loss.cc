@@ -97,8 +97,8 @@ class LossRows {
 
   absl::Status NotFinite(int64_t position) const {
     return InvalidInput("LOSS_NOT_FINITE",
-                        absl::StrFormat("sequence %d: the logits at position %d are not finite: the model overflows on "
-                                        "this text, or its weights hold huge values",
+                        absl::StrFormat("sequence %d: the logits at position %d behind the last block are not finite: "
+                                        "the model overflows on this text, or its weights hold huge values",
                                         options_.sequence, position));
   }
 

@@ -205,12 +205,14 @@ absl::Status BlockQuantizer::Collect(const Block& block, Collectors& collectors)
 
 absl::Status BlockQuantizer::CollectSequence(const Block& block, int64_t sequence, Collectors& collectors) {
   const MatrixView input = boundary_->sequence(sequence);
+  const std::string where = absl::StrFormat("sequence %d, block %d", sequence, block.index);
   if (collectors.needs_inputs()) {
     std::copy(input.data, input.data + input.rows * input.cols, scratch_.data());
     const absl::Status status = model_.ForwardBlock(context_, block, {.observer = &collectors}, scratch_.view());
-    if (!status.ok() && ReasonOf(status) != kCollected) return status;
+    if (!status.ok() && ReasonOf(status) != kCollected) return WithContext(status, where);
   }
-  return collectors.needs_gradients() ? gradients_->Observe(block, sequence, input, &collectors) : absl::OkStatus();
+  if (!collectors.needs_gradients()) return absl::OkStatus();
+  return WithContext(gradients_->Observe(block, sequence, input, &collectors), where);
 }
 
 absl::Status BlockQuantizer::QuantizeSites(Block& block, const std::vector<const SitePlan*>& pass,

@@ -21,7 +21,7 @@ absl::Status Collectors::Add(const SitePlan& plan) {
 absl::Status Collectors::OnInput(const LinearSite& site, const MatrixView& input) {
   for (auto& [key, collector] : collectors_) {
     if (collector.site_index != site.index || !collector.sensitivity->needs_inputs()) continue;
-    RETURN_IF_ERROR(WithContext(collector.sensitivity->AddInputs(context_, input), site.name));
+    RETURN_IF_ERROR(collector.sensitivity->AddInputs(context_, input));
   }
   if (site.index < last_index_) return absl::OkStatus();
   return ReasonError(absl::StatusCode::kAborted, kCollected, "");
@@ -30,7 +30,7 @@ absl::Status Collectors::OnInput(const LinearSite& site, const MatrixView& input
 absl::Status Collectors::OnGradient(const LinearSite& site, const MatrixView& x, const MatrixView& delta) {
   for (auto& [key, collector] : collectors_) {
     if (collector.site_index != site.index || !collector.sensitivity->needs_gradients()) continue;
-    RETURN_IF_ERROR(WithContext(collector.sensitivity->AddGradients(context_, x, delta), site.name));
+    RETURN_IF_ERROR(collector.sensitivity->AddGradients(context_, x, delta));
   }
   return absl::OkStatus();
 }

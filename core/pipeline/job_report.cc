@@ -39,11 +39,18 @@ void AddLayer(const LayerRecord& layer, Report& report) {
   report.size.quantized_weights += layer.rows * layer.cols;
   report.counters["damping_retries"] += layer.damping_retries;
   report.counters["nearest_fallbacks"] += layer.nearest_fallback;
+  report.counters["zero_sensitivities"] += layer.zero_sensitivity;
   report.counters["dead_columns"] += layer.dead_columns;
-  if (!layer.nearest_fallback) return;
+  if (layer.nearest_fallback) {
+    report.warnings.push_back(
+        absl::StrFormat("%s: the sensitivity could not be factorized even with more damping; the layer "
+                        "was rounded to nearest",
+                        layer.name));
+  }
+  if (!layer.zero_sensitivity) return;
   report.warnings.push_back(
-      absl::StrFormat("%s: the sensitivity could not be factorized even with more damping; the layer "
-                      "was rounded to nearest",
+      absl::StrFormat("%s: its gradients are all zero, nothing in it changes the loss on the calibration text; the "
+                      "layer was rounded to nearest",
                       layer.name));
 }
 

@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "core/base/status.h"
+#include "core/quant/sensitivity.h"
 
 namespace quantd {
 namespace {
@@ -29,10 +30,12 @@ LayerRecord RecordOf(const QuantizedSite& site) {
           .grid = result.weight->kind(),
           .description_json = result.weight->Description().dump(),
           .scheme = absl::StrCat(result.weight->Summary(), ", ", site.plan->parameters.Text("solver")),
+          .sensitivity = SensitivityText(site.plan->parameters),
           .bits_per_weight = result.weight->BitsPerWeight(),
           .damping = result.damping,
           .damping_retries = result.damping_retries,
           .nearest_fallback = result.nearest_fallback,
+          .zero_sensitivity = result.zero_sensitivity,
           .dead_columns = result.dead_columns,
           .relative_squared_error = result.relative_squared_error};
 }
@@ -45,10 +48,12 @@ Json LayerRecord::ToJson() const {
           {"grid", grid},
           {"description", description_json},
           {"scheme", scheme},
+          {"sensitivity", sensitivity},
           {"bits_per_weight", bits_per_weight},
           {"damping", damping},
           {"damping_retries", damping_retries},
           {"nearest_fallback", nearest_fallback},
+          {"zero_sensitivity", zero_sensitivity},
           {"dead_columns", dead_columns},
           {"relative_squared_error", relative_squared_error}};
 }
@@ -63,11 +68,13 @@ absl::StatusOr<LayerRecord> LayerRecordFromJson(const Json& json, absl::string_v
   ASSIGN_OR_RETURN(record.grid, JsonString(json, "grid", what));
   ASSIGN_OR_RETURN(record.description_json, JsonString(json, "description", what));
   ASSIGN_OR_RETURN(record.scheme, JsonString(json, "scheme", what));
+  ASSIGN_OR_RETURN(record.sensitivity, JsonString(json, "sensitivity", what));
   ASSIGN_OR_RETURN(record.bits_per_weight, JsonDouble(json, "bits_per_weight", what));
   ASSIGN_OR_RETURN(record.damping, JsonDouble(json, "damping", what));
   ASSIGN_OR_RETURN(const int64_t retries, JsonInt(json, "damping_retries", what));
   record.damping_retries = static_cast<int>(retries);
   ASSIGN_OR_RETURN(record.nearest_fallback, JsonBoolOr(json, "nearest_fallback", false, what));
+  ASSIGN_OR_RETURN(record.zero_sensitivity, JsonBoolOr(json, "zero_sensitivity", false, what));
   ASSIGN_OR_RETURN(record.dead_columns, JsonInt(json, "dead_columns", what));
   ASSIGN_OR_RETURN(record.relative_squared_error, JsonDouble(json, "relative_squared_error", what));
   return record;
@@ -77,6 +84,7 @@ ReportLayer ReportLayerOf(const LayerRecord& record) {
   return {.name = record.name,
           .block = record.block,
           .scheme = record.scheme,
+          .sensitivity = record.sensitivity,
           .rows = record.rows,
           .cols = record.cols,
           .bits_per_weight = record.bits_per_weight,
@@ -84,6 +92,7 @@ ReportLayer ReportLayerOf(const LayerRecord& record) {
           .damping = record.damping,
           .damping_retries = record.damping_retries,
           .nearest_fallback = record.nearest_fallback,
+          .zero_sensitivity = record.zero_sensitivity,
           .dead_columns = record.dead_columns};
 }
 
@@ -106,6 +115,7 @@ absl::StatusOr<QuantizedSite> RestoreSite(const LayerRecord& record, const SiteP
                     .damping = record.damping,
                     .damping_retries = record.damping_retries,
                     .nearest_fallback = record.nearest_fallback,
+                    .zero_sensitivity = record.zero_sensitivity,
                     .dead_columns = record.dead_columns,
                     .relative_squared_error = record.relative_squared_error};
   ASSIGN_OR_RETURN(result.weight, QuantizedWeightFromTensors(record.grid, description, std::move(tensors),

@@ -22,10 +22,12 @@ struct LayerRecord {
   std::string grid;              // kind() of the weight
   std::string description_json;  // Description() of the weight
   std::string scheme;            // for people
+  std::string sensitivity;       // likewise, with its options
   double bits_per_weight = 0;
   double damping = 0;
   int damping_retries = 0;
   bool nearest_fallback = false;
+  bool zero_sensitivity = false;
   int64_t dead_columns = 0;
   double relative_squared_error = 0;
 

@@ -92,6 +92,7 @@ Json LayerJson(const ReportLayer& layer) {
   return {{"name", layer.name},
           {"block", layer.block},
           {"scheme", layer.scheme},
+          {"sensitivity", layer.sensitivity},
           {"rows", layer.rows},
           {"cols", layer.cols},
           {"bits_per_weight", Number(layer.bits_per_weight)},
@@ -99,6 +100,7 @@ Json LayerJson(const ReportLayer& layer) {
           {"damping", Number(layer.damping)},
           {"damping_retries", layer.damping_retries},
           {"nearest_fallback", layer.nearest_fallback},
+          {"zero_sensitivity", layer.zero_sensitivity},
           {"dead_columns", layer.dead_columns}};
 }
 

@@ -63,7 +63,8 @@ struct ReportSpeed {
 struct ReportLayer {
   std::string name;  // module
   int block = 0;
-  std::string scheme;  // "uniform 4 bit g128 asym, optq"
+  std::string scheme;       // "uniform 4 bit g128 asym, optq"
+  std::string sensitivity;  // "input, true_sequential=true, sensitivity_accumulation=f64"
   int64_t rows = 0;
   int64_t cols = 0;
   double bits_per_weight = 0;
@@ -71,6 +72,7 @@ struct ReportLayer {
   double damping = 0;
   int damping_retries = 0;
   bool nearest_fallback = false;
+  bool zero_sensitivity = false;  // the calibration data gave it none: rounded to nearest
   int64_t dead_columns = 0;
 };
 

@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <iterator>
+#include <map>
 #include <nlohmann/json.hpp>
 
 #include "absl/strings/str_cat.h"
@@ -72,6 +73,7 @@ std::string SpeedCard(const ReportSpeed& speed) {
 std::string LayerNotes(const ReportLayer& layer) {
   std::vector<std::string> notes;
   if (layer.nearest_fallback) notes.push_back("rounded to nearest instead");
+  if (layer.zero_sensitivity) notes.push_back("no effect on the loss of the calibration text: rounded to nearest");
   if (layer.damping_retries > 0) notes.push_back(absl::StrCat("damped more, ", layer.damping_retries, " times"));
   if (layer.dead_columns > 0) notes.push_back(absl::StrCat(Grouped(layer.dead_columns), " inputs never used"));
   return absl::StrJoin(notes, ", ");
@@ -83,6 +85,19 @@ std::string LayerRow(const ReportLayer& layer) {
                       "</td><td>", Figure(layer.bits_per_weight), "</td><td>", Figure(layer.relative_output_error, 3),
                       "</td><td>", Figure(layer.damping, 3), "</td><td class=\"left notes\">", LayerNotes(layer),
                       "</td></tr>\n");
+}
+
+// Layers by sensitivity: one line where all have one.
+std::string SensitivityLines(const Report& report) {
+  std::map<std::string, int> layers;
+  for (const ReportLayer& layer : report.layers) ++layers[layer.sensitivity];
+  std::string lines;
+  for (const auto& [sensitivity, count] : layers) {
+    absl::StrAppend(&lines, "<p class=\"soft\">Sensitivity",
+                    layers.size() > 1 ? absl::StrCat(" of ", count, count == 1 ? " layer" : " layers") : "", ": ",
+                    HtmlEscape(sensitivity), ".</p>\n");
+  }
+  return lines;
 }
 
 std::string LayerTable(const Report& report) {
@@ -128,8 +143,9 @@ std::string LayersSection(const Report& report) {
   constexpr size_t kShownAtOnce = 60;
   std::string section = "<section><h2>Layers</h2>\n";
   if (!report.layers.empty()) {
-    absl::StrAppend(&section, "<details", report.layers.size() <= kShownAtOnce ? " open" : "", "><summary>",
-                    report.layers.size(), " quantized layers</summary>\n", LayerTable(report), "</details>\n");
+    absl::StrAppend(&section, SensitivityLines(report), "<details", report.layers.size() <= kShownAtOnce ? " open" : "",
+                    "><summary>", report.layers.size(), " quantized layers</summary>\n", LayerTable(report),
+                    "</details>\n");
   }
   if (!report.skipped_layers.empty()) {
     absl::StrAppend(&section, "<p class=\"soft\">Left as they were by a rule: ",

@@ -115,6 +115,7 @@ absl::StatusOr<SiteResult> QuantizeSite(const ExecutionContext& context, const S
       .damping = solved->damping,
       .damping_retries = solved->damping_retries,
       .nearest_fallback = solved->nearest_fallback,
+      .zero_sensitivity = hessian.size() == 0 && NeedsCalibration(absl::MakeConstSpan(&plan, 1)),
       .dead_columns = solved->dead_columns};
   result.relative_squared_error = RelativeSquaredError(context, *solved, *result.weight, weight, hessian);
   return result;

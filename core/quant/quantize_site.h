@@ -17,6 +17,7 @@ struct SiteResult {
   double damping = 0;             // relative damping actually used; 0 without a factorization
   int damping_retries = 0;        // how often the matrix was not positive definite
   bool nearest_fallback = false;  // gave up on the solver and rounded to nearest
+  bool zero_sensitivity = false;  // the data says that no error in this layer costs anything; rounded to nearest
   int64_t dead_columns = 0;
   // tr((W - Q) H (W - Q)^T) / tr(W H W^T): relative squared output error on the calibration data. Without a sensitivity
   // ||W - Q||^2 / ||W||^2.

@@ -4,6 +4,7 @@
 #define QUANTD_CORE_QUANT_SENSITIVITY_H_
 
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -48,6 +49,10 @@ class Sensitivity {
 absl::StatusOr<std::unique_ptr<Sensitivity>> MakeSensitivity(const SitePlan& plan);
 // Of a site that is not skipped.
 bool NeedsGradients(const SitePlan& plan);
+
+// "output_adaptive, fisher=token, ...": the sensitivity of a recipe and every option that it reads, for reports. The
+// number of sequences is the job's.
+std::string SensitivityText(const Parameters& parameters);
 
 }  // namespace quantd
 

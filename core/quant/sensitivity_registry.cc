@@ -1,7 +1,9 @@
 #include "core/quant/sensitivity_registry.h"
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "core/quant/name_suggestion.h"
 
@@ -73,6 +75,19 @@ bool NeedsCalibration(absl::Span<const SitePlan> plans) {
 
 bool NeedsGradients(const SitePlan& plan) {
   return DataOf(plan) == SensitivityData::kGradients;
+}
+
+std::string SensitivityText(const Parameters& parameters) {
+  std::string text = parameters.Text("sensitivity");
+  const SensitivityChoice* choice = FindSensitivity(text);
+  if (choice == nullptr) return text;
+  const Json values = parameters.ToJson();
+  for (const char* name : choice->info.parameters) {
+    if (name == absl::string_view("calibration_sequences")) continue;
+    const Json& value = values[name];
+    absl::StrAppend(&text, ", ", name, "=", value.is_string() ? value.get<std::string>() : value.dump());
+  }
+  return text;
 }
 
 }  // namespace quantd

@@ -1,9 +1,12 @@
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <atomic>
 #include <csignal>
 #include <cstdio>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <set>
+#include <string>
 
 #include "absl/strings/str_format.h"
 #include "core/base/json.h"
@@ -46,6 +49,18 @@ CheckpointOptions MakeCheckpointOptions(const RunFlags& flags, ProgressOutput& o
           .on_problem = [&](const absl::Status& problem) { output.ShowCheckpointProblem(problem); }};
 }
 
+// Sentences about the result that nobody should miss; all of them are in the report.
+void PrintNotes(const Report& report) {
+  constexpr size_t kMost = 12;
+  std::set<std::string> sensitivities;
+  for (const ReportLayer& layer : report.layers) sensitivities.insert(layer.sensitivity);
+  for (const std::string& sensitivity : sensitivities) std::printf("  sensitivity      %s\n", sensitivity.c_str());
+  for (size_t i = 0; i < std::min(kMost, report.warnings.size()); ++i) {
+    std::printf("  warning          %s\n", report.warnings[i].c_str());
+  }
+  if (report.warnings.size() > kMost) std::printf("  ... and %zu more warnings\n", report.warnings.size() - kMost);
+}
+
 void PrintSummary(const Report& report, const std::string& out) {
   std::printf("%s\n", Verdict(report).c_str());
   std::printf("  size             %.2f MB -> %.2f MB, %.3f bits a quantized weight\n",
@@ -67,6 +82,7 @@ void PrintSummary(const Report& report, const std::string& out) {
                 report.speed->original.decode_tokens_per_second, report.speed->quantized.decode_tokens_per_second,
                 report.speed->kernel.c_str(), report.speed->threads);
   }
+  PrintNotes(report);
   std::printf("  artifact         %s\n  report           %s/report.html\n", out.c_str(), out.c_str());
 }
 

@@ -63,6 +63,7 @@ TEST(ReportHtml, ShowsEveryPart) {
   for (const char* part :
        {"3.9× smaller, perplexity 56.83 → 57.91 (+1.9 % ± 0.3 %)", "slightly worse than the original", "4.53", "plain",
         "The calibration text is short.", "no speed-up is claimed", "rounded to nearest instead",
+        "no effect on the loss of the calibration text: rounded to nearest", "Sensitivity: input, options.",
         "damped more, 2 times", "1,234 inputs never used", "&quot;bits&quot;: 4", "each begins with BOS",
         "32,704 predicted tokens"}) {
     EXPECT_THAT(html, HasSubstr(part));
@@ -103,7 +104,7 @@ TEST(ReportHtml, HostileTextStaysText) {
   report.calibration->text = report.calibration->text_sha256 = hostile;
   ReportEvaluation& evaluation = *report.evaluation;
   evaluation.text = evaluation.text_sha256 = evaluation.protocol = evaluation.token_stream_sha256 = hostile;
-  report.layers[0].name = report.layers[0].scheme = hostile;
+  report.layers[0].name = report.layers[0].scheme = report.layers[0].sensitivity = hostile;
   report.skipped_layers = report.exports = report.warnings = {hostile};
   report.counters[hostile] = 1;
   report.phase_seconds[hostile] = 1;

@@ -49,6 +49,7 @@ inline std::vector<ReportLayer> SampleLayers(int blocks) {
       layer.name = absl::StrCat("model.layers.", block, ".", kinds[kind]);
       layer.block = block;
       layer.scheme = "uniform 4 bit g128 asym, optq";
+      layer.sensitivity = "input, options";
       layer.rows = 256;
       layer.cols = 1024;
       layer.bits_per_weight = kind == 6 ? 6.25 : 4.25;
@@ -89,6 +90,7 @@ inline Report SampleReport(int blocks = 6) {
   report.layers[1].damping_retries = 2;
   report.layers[1].dead_columns = 1234;
   report.layers[2].nearest_fallback = true;
+  report.layers[3].zero_sensitivity = true;
   report.skipped_layers = {"model.layers.0.mlp.up_proj"};
   report.exports = {"gptq"};
   report.counters = {{"damping_retries", 2}, {"nearest_fallbacks", 1}};

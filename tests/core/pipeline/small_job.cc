@@ -72,6 +72,24 @@ std::string ModelOfBlocks(const std::string& name, int blocks) {
   return folder;
 }
 
+void FillTensor(const std::string& model_folder, const std::string& tensor, float value) {
+  const std::string path = JoinPath(model_folder, "model.safetensors"), filled = path + ".filled";
+  const SafetensorsFile source = *SafetensorsFile::Open(path);
+  ASSERT_NE(source.Find(tensor), nullptr) << tensor;
+  std::vector<TensorSpec> specs;
+  for (const TensorEntry& entry : source.tensors()) specs.push_back({entry.name, entry.dtype, entry.shape});
+  const auto writer = *SafetensorsWriter::Create(RealFileSystem(), filled, specs, {{"format", "pt"}});
+  for (const TensorEntry& entry : source.tensors()) {
+    const auto stored = source.Bytes(entry);
+    std::string bytes(stored.data(), stored.size());
+    const std::vector<float> values(bytes.size() / static_cast<size_t>(DtypeBytes(entry.dtype)), value);
+    if (entry.name == tensor) NarrowFromF32(entry.dtype, values, bytes.data());
+    EXPECT_TRUE(writer->Append(bytes).ok());
+  }
+  EXPECT_TRUE(writer->Finish().ok());
+  EXPECT_TRUE(RealFileSystem().Rename(filled, path).ok());
+}
+
 JobSpec SmallJob(const std::string& model_folder, const std::string& preset) {
   JobSpec spec;
   spec.model = model_folder;

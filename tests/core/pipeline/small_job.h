@@ -14,6 +14,9 @@ namespace quantd {
 // A copy of an embedded model ("quantd-tiny-llama") with its first blocks only.
 std::string ModelOfBlocks(const std::string& name, int blocks);
 
+// Every element of a tensor of such a copy becomes `value`.
+void FillTensor(const std::string& model_folder, const std::string& tensor, float value);
+
 // A job of a second or less, with evaluation.
 JobSpec SmallJob(const std::string& model_folder, const std::string& preset);
 
