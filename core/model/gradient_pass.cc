@@ -174,6 +174,12 @@ double GradientPass::Share() const {
   return 1;
 }
 
+void GradientPass::KeepOnly(int first, int last) {
+  for (int b = options_.first_block; b <= last_boundary(); ++b) {
+    if (b < first || b > last) boundaries_[b - options_.first_block].reset();
+  }
+}
+
 uint64_t GradientPass::size_bytes() const {
   uint64_t sum = 0;
   for (const auto& boundary : boundaries_) sum += boundary == nullptr ? 0 : boundary->size_bytes();

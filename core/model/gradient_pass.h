@@ -85,6 +85,9 @@ class GradientPass {
   // filled before Run.
   ActivationStore& boundary(int block) { return *boundaries_[block - options_.first_block]; }
   const ActivationStore& boundary(int block) const { return *boundaries_[block - options_.first_block]; }
+  // Nobody will ask for other boundaries than first..last any more: those are let go, and neither saved nor loaded. Of
+  // a pass that is done, or is about to load a place where it is.
+  void KeepOnly(int first, int last);
   // Of all boundaries together, in memory or not.
   uint64_t size_bytes() const;
 

@@ -43,6 +43,12 @@ bool Begins(const GradientPass& pass, int first_block) {
   return place.phase <= GradientPlace::Phase::kLoss && place.block == first_block && place.sequence == 0;
 }
 
+int64_t TokensOf(absl::Span<const TokenSequence> sequences) {
+  int64_t tokens = 0;
+  for (const TokenSequence& sequence : sequences) tokens += static_cast<int64_t>(sequence.size());
+  return tokens;
+}
+
 double Weights(const Transformer& model, int block) {
   double weights = 0;
   for (const LinearSite& site : model.block_sites(block)) weights += static_cast<double>(site.rows * site.cols);
@@ -117,7 +123,7 @@ absl::Status BlockGradients::NewOriginalInputs() {
 }
 
 absl::Status BlockGradients::RunPass(GradientPass& pass, int first_block, const Step& step) {
-  const double total = GradientPassWork(model_, first_block, pass.boundary(model_.config().blocks).tokens());
+  const double total = GradientPassWork(model_, first_block, TokensOf(options_.sequences));
   // What an earlier run has done was counted there; how much it was is known after the first step.
   double done = Begins(pass, first_block) ? 0 : -1;
   const auto report = [&](double share) {
@@ -130,7 +136,14 @@ absl::Status BlockGradients::RunPass(GradientPass& pass, int first_block, const 
 absl::Status BlockGradients::Prepare(const Step& step) {
   if (!pass_.has_value()) return absl::OkStatus();
   if (Begins(*pass_, 0)) RETURN_IF_ERROR(pass_->Embed());
-  return RunPass(*pass_, 0, step);
+  RETURN_IF_ERROR(RunPass(*pass_, 0, step));
+  KeepFor(first_block_);
+  return absl::OkStatus();
+}
+
+// A block needs the gradient at its output. Of a pass that is done, or will have loaded such a place.
+void BlockGradients::KeepFor(int block) {
+  pass_->KeepOnly(block + 1, anew() ? block + 1 : model_.config().blocks);
 }
 
 absl::Status BlockGradients::BeginPass(const Block& block, const ActivationStore& inputs, const Step& step) {
@@ -141,12 +154,15 @@ absl::Status BlockGradients::BeginPass(const Block& block, const ActivationStore
   ASSIGN_OR_RETURN(pass_, NewPass(block.index + 1));
   if (saved_pass_.has_value()) {
     const SavedPass saved = *std::exchange(saved_pass_, std::nullopt);
+    if (saved.place.phase == GradientPlace::Phase::kDone) KeepFor(block.index);
     RETURN_IF_ERROR(pass_->Load(saved.place, saved.source));
   } else {
     RETURN_IF_ERROR(BeginBehind(block, inputs));
     RETURN_IF_ERROR(step(Weights(model_, block.index) * static_cast<double>(inputs.tokens())));
   }
-  return RunPass(*pass_, block.index + 1, step);
+  RETURN_IF_ERROR(RunPass(*pass_, block.index + 1, step));
+  KeepFor(block.index);
+  return absl::OkStatus();
 }
 
 // What the block, as it is, gives the one after it.
@@ -181,6 +197,7 @@ absl::Status BlockGradients::Observe(const Block& block, int64_t sequence, const
 
 absl::Status BlockGradients::EndBlock(int block, const Step& step) {
   passes_ = 0;
+  if (pass_.has_value()) KeepFor(block + 1);
   if (!keeps_original() || block + 1 == model_.config().blocks) return absl::OkStatus();
   if (!original_.has_value() || original_->index != block) {
     ASSIGN_OR_RETURN(original_, model_.LoadBlock(block));
@@ -220,6 +237,8 @@ absl::Status BlockGradients::Load(const SavedGradients& saved, const StateSource
                    }};
     return absl::OkStatus();
   }
+  first_block_ = saved.block;
+  if (saved.place.phase == GradientPlace::Phase::kDone) KeepFor(first_block_);
   RETURN_IF_ERROR(pass_->Load(saved.place, source));
   if (!keeps_original() || saved.block == 0) return absl::OkStatus();
   ASSIGN_OR_RETURN(const StateTensors original, source(OriginalPartName(saved.block)));

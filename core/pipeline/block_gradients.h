@@ -9,7 +9,7 @@
 //             on what the quantized blocks and it give them.
 //
 // All gradients at block boundaries take (blocks + 1) x tokens x hidden_size x 4 bytes, in memory up to half the budget
-// and above it in mapped files.
+// and above it in mapped files. Those that no block to come needs are let go, and are in no checkpoint.
 #ifndef QUANTD_CORE_PIPELINE_BLOCK_GRADIENTS_H_
 #define QUANTD_CORE_PIPELINE_BLOCK_GRADIENTS_H_
 
@@ -94,6 +94,7 @@ class BlockGradients {
 
   absl::StatusOr<GradientPass> NewPass(int first_block) const;
   absl::Status NewOriginalInputs();
+  void KeepFor(int block);
   absl::Status BeginBehind(const Block& block, const ActivationStore& inputs);
   absl::Status RunPass(GradientPass& pass, int first_block, const Step& step);
   bool keeps_original() const { return options_.plan.hessian_model == HessianModel::kFull; }
@@ -112,7 +113,8 @@ class BlockGradients {
     StateSource source;
   };
   std::optional<SavedPass> saved_pass_;
-  int passes_ = 0;  // prefix: begun in this block; names of parts must not repeat with other contents
+  int first_block_ = 0;  // to be quantized
+  int passes_ = 0;       // prefix: begun in this block; names of parts must not repeat with other contents
 };
 
 }  // namespace quantd

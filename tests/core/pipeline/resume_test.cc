@@ -125,6 +125,13 @@ TEST_P(ResumeTest, KilledAnywhereRedoesLittle) {
   }
 }
 
+// The gradient before the first block, or at a finished one's output.
+bool IsGradientOfFinishedBlock(const CheckpointFile& file, const CheckpointNotice& notice) {
+  int boundary = 0;
+  return notice.block > 0 && std::sscanf(file.path.c_str(), "gradients-%d-", &boundary) == 1 &&
+         boundary <= notice.block;
+}
+
 // What is told of each commit is what lies in the folder, and no file of older ones stays.
 TEST_P(ResumeTest, CommitsAreWhatTheySay) {
   SmallRun run = RunIn(MakeTempDir(), SpecOf(GetParam()));
@@ -142,6 +149,11 @@ TEST_P(ResumeTest, CommitsAreWhatTheySay) {
       EXPECT_EQ(*RealFileSystem().FileSize(JoinPath(run.checkpoint, file.path)), file.size_bytes) << file.path;
     }
     EXPECT_EQ(named[0], "checkpoint.json");
+    // Behind the prefix, names begin with the block instead.
+    for (const CheckpointFile& file : notice.files) {
+      EXPECT_FALSE(GetParam().hessian_model != std::string("prefix") && IsGradientOfFinishedBlock(file, notice))
+          << file.path;
+    }
     EXPECT_THAT(*RealFileSystem().ListDirectory(run.checkpoint), testing::UnorderedElementsAreArray(named));
   };
   ASSERT_OK_AND_ASSIGN(const Report report, RunSmallJob(run));
