@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_format.h"
 #include "core/base/status.h"
+#include "core/pipeline/quantize_work.h"
 #include "core/quant/sensitivity.h"
 
 namespace quantd {
@@ -104,16 +105,16 @@ absl::StatusOr<GradientPass> BlockGradients::NewPass(int first_block) const {
   options.seed = options_.seed;
   options.first_block = first_block;
   options.keep_gradients = true;
-  options.store = {context_.memory_budget_bytes() / 2, options_.scratch_directory};
+  options.store = {SharesOf(context_.memory_budget_bytes(), true).gradients, options_.scratch_directory};
   return GradientPass::Create(context_, model_, options_.sequences, std::move(options));
 }
 
 absl::Status BlockGradients::NewOriginalInputs() {
   std::vector<int64_t> lengths;
   for (const TokenSequence& sequence : options_.sequences) lengths.push_back(static_cast<int64_t>(sequence.size()));
-  ASSIGN_OR_RETURN(ActivationStore store,
-                   ActivationStore::Create(lengths, model_.config().hidden_size,
-                                           {context_.memory_budget_bytes() / 4, options_.scratch_directory}));
+  const ActivationStoreOptions options{SharesOf(context_.memory_budget_bytes(), true).original_activations,
+                                       options_.scratch_directory};
+  ASSIGN_OR_RETURN(ActivationStore store, ActivationStore::Create(lengths, model_.config().hidden_size, options));
   original_inputs_ = std::make_unique<ActivationStore>(std::move(store));
   for (int64_t s = 0; s < original_inputs_->sequences(); ++s) {
     RETURN_IF_ERROR(model_.Embed(context_, options_.sequences[s], 0, original_inputs_->sequence(s)));
@@ -146,11 +147,12 @@ void BlockGradients::KeepFor(int block) {
   pass_->KeepOnly(block + 1, anew() ? block + 1 : model_.config().blocks);
 }
 
-absl::Status BlockGradients::BeginPass(const Block& block, const ActivationStore& inputs, const Step& step) {
+absl::Status BlockGradients::BeginRound(const Block& block, int pass, const ActivationStore& inputs, const Step& step) {
   if (keeps_original() && (!original_.has_value() || original_->index != block.index)) {
     ASSIGN_OR_RETURN(original_, model_.LoadBlock(block.index));
   }
-  if (!anew()) return absl::OkStatus();
+  if (!anew() || pass_.has_value()) return absl::OkStatus();
+  pass_number_ = pass;
   ASSIGN_OR_RETURN(pass_, NewPass(block.index + 1));
   if (saved_pass_.has_value()) {
     const SavedPass saved = *std::exchange(saved_pass_, std::nullopt);
@@ -177,9 +179,7 @@ absl::Status BlockGradients::BeginBehind(const Block& block, const ActivationSto
 }
 
 void BlockGradients::EndPass() {
-  if (!anew()) return;
-  pass_.reset();
-  ++passes_;
+  if (anew()) pass_.reset();
 }
 
 absl::Status BlockGradients::Observe(const Block& block, int64_t sequence, const MatrixView& input,
@@ -196,7 +196,6 @@ absl::Status BlockGradients::Observe(const Block& block, int64_t sequence, const
 }
 
 absl::Status BlockGradients::EndBlock(int block, const Step& step) {
-  passes_ = 0;
   if (pass_.has_value()) KeepFor(block + 1);
   if (!keeps_original() || block + 1 == model_.config().blocks) return absl::OkStatus();
   if (!original_.has_value() || original_->index != block) {
@@ -217,7 +216,7 @@ std::vector<StatePart> BlockGradients::Save(int block) const {
   if (!pass_.has_value()) return {};
   std::vector<StatePart> parts = pass_->Save();
   if (anew()) {
-    for (StatePart& part : parts) part.name = BehindPartName(block, passes_, part.name);
+    for (StatePart& part : parts) part.name = BehindPartName(block, pass_number_, part.name);
   }
   if (!keeps_original() || block == 0) return parts;
   parts.push_back(
@@ -230,7 +229,6 @@ std::vector<StatePart> BlockGradients::Save(int block) const {
 
 absl::Status BlockGradients::Load(const SavedGradients& saved, const StateSource& source) {
   if (anew()) {
-    passes_ = saved.pass;
     if (saved.place.block <= saved.block) return absl::OkStatus();  // none had begun
     saved_pass_ = {saved.place, [source, block = saved.block, pass = saved.pass](const std::string& part) {
                      return source(BehindPartName(block, pass, part));

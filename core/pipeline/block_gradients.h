@@ -72,14 +72,20 @@ class BlockGradients {
 
   // The pass over the whole model, from where it is, if there is one. The reasons of GradientPass::Run.
   absl::Status Prepare(const Step& step);
-  // Before the first sequence of a pass over a block, also after an interruption. `inputs`: what enters the block.
-  absl::Status BeginPass(const Block& block, const ActivationStore& inputs, const Step& step);
-  // After the last one.
+  // Before the first sequence of each round of pass `pass` of a block, also after an interruption. `inputs`: what
+  // enters the block, which is the same in all of them.
+  absl::Status BeginRound(const Block& block, int pass, const ActivationStore& inputs, const Step& step);
+  // A pass that an earlier run has begun is still to be loaded, by BeginRound.
+  bool interrupted() const { return saved_pass_.has_value(); }
+  // After the last sequence of the last round; may be called again.
   void EndPass();
   // Gives the observer what one sequence makes of the block, whose input is `input` [tokens, hidden_size].
   absl::Status Observe(const Block& block, int64_t sequence, const MatrixView& input, GradientObserver* observer);
   // The block is quantized.
   absl::Status EndBlock(int block, const Step& step);
+
+  // Prepare runs a pass over the whole model; else the passes run behind each block.
+  bool whole_model() const { return !anew(); }
 
   // What another object of the same arguments needs to go on from place(), in block `block`. Nothing of a pass that has
   // not begun.
@@ -114,7 +120,7 @@ class BlockGradients {
   };
   std::optional<SavedPass> saved_pass_;
   int first_block_ = 0;  // to be quantized
-  int passes_ = 0;       // prefix: begun in this block; names of parts must not repeat with other contents
+  int pass_number_ = 0;  // prefix: of the block; names of parts must not repeat with other contents
 };
 
 }  // namespace quantd

@@ -11,15 +11,9 @@
 #include "core/pipeline/block_gradients.h"
 #include "core/pipeline/collectors.h"
 #include "core/pipeline/quantize_model.h"
+#include "core/pipeline/quantize_work.h"
 
 namespace quantd {
-
-// Sites of a block in the order in which they are measured and quantized: all at once, or input by input.
-std::vector<std::vector<const SitePlan*>> Passes(absl::Span<const SitePlan> plans);
-
-// Multiply-adds of one pass of so many tokens through a block, and of solving a site.
-double BlockWork(const Transformer& model, int block, int64_t tokens);
-double SolveWork(const SitePlan& plan);
 
 class BlockQuantizer {
  public:
@@ -36,15 +30,25 @@ class BlockQuantizer {
   absl::Status CheckSaved() const;
   absl::Status PrepareBoundary();
   absl::Status PrepareGradients();
-  absl::Span<const SitePlan> BlockPlans(int block) const;
-  absl::Status RunPass(Block& block, const std::vector<const SitePlan*>& pass);
-  absl::Status Collect(const Block& block, Collectors& collectors);
+  std::vector<SitePlans> PassesOf(int block) const { return Passes(BlockPlans(model_, options_.plans, block)); }
+  absl::Status CheckSavedRound(const std::vector<SitePlans>& passes) const;
+  absl::Status RunPass(Block& block, const SitePlans& pass);
+  SitePlans NextRound(const SitePlans& pass);
+  absl::Status RunRound(Block& block, const SitePlans& pass);
+  void TakeQuantized(Block& block, const SitePlans& pass) const;
+  absl::Status Collect(const Block& block, bool last_round, Collectors& collectors);
   absl::Status CollectSequence(const Block& block, int64_t sequence, Collectors& collectors);
-  absl::Status QuantizeSites(Block& block, const std::vector<const SitePlan*>& pass, Collectors& collectors);
+  absl::Status QuantizeSites(const Block& block, const SitePlans& round, bool last_round, Collectors& collectors);
+  void EndRound(bool last_round);
   absl::Status Advance(const Block& block);
+
+  // What is being measured, for people.
+  std::string GradientText() const;
+  std::string CollectText(bool gradients) const;
 
   // Counts work, offers a safe point, and says whether to go on.
   absl::Status Step(double multiply_adds);
+  absl::Status GradientStep(double multiply_adds);  // of a pass over many blocks
   absl::Status Offer(SafePoint point);
   QuantizeState State() const;
   bool BoundaryIsEmbedding() const;
@@ -58,7 +62,7 @@ class BlockQuantizer {
   std::unique_ptr<BlockGradients> gradients_;  // null: no plan needs them
   Matrix scratch_;
   std::vector<QuantizedSite> sites_;      // done, of the block at place_
-  const Collectors* gathered_ = nullptr;  // of the pass at place_, while it runs
+  const Collectors* gathered_ = nullptr;  // of the round at place_, while it runs
 };
 
 }  // namespace quantd

@@ -8,28 +8,13 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "core/base/json.h"
+#include "core/pipeline/job_estimate.h"
 #include "core/pipeline/job_spec.h"
 #include "core/pipeline/open_model.h"
 #include "core/quant/recipe.h"
 #include "core/text/corpus.h"
 
 namespace quantd {
-
-// Fields of quantd.v1.JobEstimate.
-struct JobEstimate {
-  int64_t peak_memory_bytes = 0;
-  int64_t disk_bytes = 0;        // artifact, exports, spilled activations and checkpoints
-  int64_t checkpoint_bytes = 0;  // the part of checkpoints: two generations of the largest
-  int64_t artifact_bytes = 0;
-  double bits_per_weight = 0;
-  double multiply_adds = 0;             // of the whole job
-  double evaluation_multiply_adds = 0;  // the part of evaluation
-  int quantized_layers = 0;
-  int skipped_layers = 0;
-
-  Json ToJson() const;
-};
 
 struct JobPlan {
   JobSpec spec;  // paths resolved

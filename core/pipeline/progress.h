@@ -6,6 +6,7 @@
 #include <functional>
 #include <map>
 #include <string>
+#include <utility>
 
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
@@ -17,7 +18,7 @@ struct ProgressState {
   std::string phase;  // plan, calibrate, quantize, pack, evaluate, publish
   int block = 0;      // blocks done
   int blocks = 0;
-  std::string layer;       // being worked on
+  std::string layer;       // being worked on, or what is measured: pass, block, sequence
   double fraction = 0;     // 0..1, never decreases
   double eta_seconds = 0;  // 0: not known yet
 };
@@ -40,6 +41,8 @@ class Progress {
   absl::Status BeginPhase(absl::string_view phase);
   absl::Status SetBlock(int blocks_done);
   absl::Status SetLayer(absl::string_view layer);
+  // The same with the next call that tells something.
+  void NameLayer(std::string layer) { state_.layer = std::move(layer); }
   absl::Status Advance(double multiply_adds);
 
   double work_done() const { return done_; }  // multiply-adds, those of earlier runs included

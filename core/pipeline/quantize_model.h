@@ -30,11 +30,13 @@ struct QuantizedSite {
 using BlockSink = std::function<absl::Status(int block, std::vector<QuantizedSite> sites)>;
 
 // Where quantization is: everything before is done. A block is measured and quantized in passes (one, or one an input
-// with true_sequential), then the sequences advance to the next block.
+// with true_sequential), each in rounds (quantize_work.h); then the sequences advance to the next block.
 struct QuantizePlace {
   int block = 0;
   int pass = 0;           // of the block
-  int64_t sequences = 0;  // gathered by the pass, or advanced
+  int round_first = 0;    // first layer of the round, counted within the pass
+  int round_layers = 0;   // 0: not begun
+  int64_t sequences = 0;  // gathered by the round, or advanced
   bool advancing = false;
   GradientPlace gradients = {};  // of the pass over the whole model, where there is one; it comes first
 };
@@ -74,9 +76,6 @@ std::string LayerPartName(const LinearSite& site);
 // state of this job; then nothing was given to the sink.
 absl::Status QuantizeModel(const ExecutionContext& context, const Transformer& model, const QuantizeOptions& options,
                            Progress& progress, const BlockSink& sink);
-
-// Multiply-adds of the above, for plans and progress.
-double QuantizeWork(const Transformer& model, absl::Span<const SitePlan> plans, int64_t calibration_tokens);
 
 }  // namespace quantd
 

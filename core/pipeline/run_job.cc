@@ -23,6 +23,7 @@ absl::StatusOr<Report> RunJob(const ExecutionContext& context, const JobSpec& sp
   Progress progress(options.progress, options.cancelled);
   RETURN_IF_ERROR(progress.BeginPhase("plan"));
   ASSIGN_OR_RETURN(const JobPlan plan, PlanJob(options.roots, spec, context.memory_budget_bytes()));
+  if (options.on_plan) options.on_plan(plan.estimate);
   progress.SetTotalWork(plan.estimate.multiply_adds);
   progress.SetBlocks(plan.source.model->config().blocks);
   ASSIGN_OR_RETURN(const std::string fingerprint, ModelFingerprint(RealFileSystem(), plan.spec.model));

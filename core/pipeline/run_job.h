@@ -3,11 +3,13 @@
 #define QUANTD_CORE_PIPELINE_RUN_JOB_H_
 
 #include <atomic>
+#include <functional>
 #include <string>
 
 #include "absl/status/statusor.h"
 #include "core/compute/execution_context.h"
 #include "core/pipeline/checkpointer.h"
+#include "core/pipeline/job_estimate.h"
 #include "core/pipeline/job_spec.h"
 #include "core/pipeline/progress.h"
 #include "core/pipeline/report.h"
@@ -19,6 +21,7 @@ struct RunOptions {
   std::string out;  // the artifact folder; must not exist unless `overwrite`
   bool overwrite = false;
   CheckpointOptions checkpoint = {};
+  std::function<void(const JobEstimate&)> on_plan = {};  // before any work
   ProgressCallback progress;
   const std::atomic<bool>* cancelled = nullptr;  // set from a signal handler or another thread
 };

@@ -36,6 +36,8 @@ absl::StatusOr<GradientPlace> GradientPlaceFromJson(const Json& json) {
 std::string PlaceJson(const QuantizePlace& place) {
   return Json{{"block", place.block},
               {"pass", place.pass},
+              {"round_first", place.round_first},
+              {"round_layers", place.round_layers},
               {"sequences", place.sequences},
               {"advancing", place.advancing ? 1 : 0},
               {"gradient_phase", static_cast<int>(place.gradients.phase)},
@@ -52,11 +54,15 @@ absl::StatusOr<QuantizePlace> QuantizePlaceFromJson(const std::string& text) {
   ASSIGN_OR_RETURN(const Json json, ParseJson(text, kWhat));
   ASSIGN_OR_RETURN(const int64_t block, Number(json, "block", kMostBlocks));
   ASSIGN_OR_RETURN(const int64_t pass, Number(json, "pass", kMostBlocks));
+  ASSIGN_OR_RETURN(const int64_t round_first, Number(json, "round_first", kMostBlocks));
+  ASSIGN_OR_RETURN(const int64_t round_layers, Number(json, "round_layers", kMostBlocks));
   ASSIGN_OR_RETURN(const int64_t sequences, Number(json, "sequences", kMostSequences));
   ASSIGN_OR_RETURN(const int64_t advancing, Number(json, "advancing", 1));
   ASSIGN_OR_RETURN(const GradientPlace gradients, GradientPlaceFromJson(json));
   return QuantizePlace{.block = static_cast<int>(block),
                        .pass = static_cast<int>(pass),
+                       .round_first = static_cast<int>(round_first),
+                       .round_layers = static_cast<int>(round_layers),
                        .sequences = sequences,
                        .advancing = advancing == 1,
                        .gradients = gradients};

@@ -91,4 +91,8 @@ std::unique_ptr<Sensitivity> MakeInputSensitivity(const SitePlan& plan) {
   return std::make_unique<InputSensitivity>(plan);
 }
 
+uint64_t InputSensitivityBytes(const SitePlan& plan) {
+  return RunningGramBytes(plan.parameters, plan.site.cols);
+}
+
 }  // namespace quantd

@@ -223,4 +223,8 @@ std::unique_ptr<Sensitivity> MakeOutputSensitivity(const SitePlan& plan) {
   return std::make_unique<OutputSensitivity>(plan);
 }
 
+uint64_t OutputSensitivityBytes(const SitePlan& plan) {
+  return RunningGramBytes(plan.parameters, plan.site.cols) * (plan.parameters.Double("shrinkage") > 0 ? 2 : 1);
+}
+
 }  // namespace quantd

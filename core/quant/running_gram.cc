@@ -62,6 +62,11 @@ std::unique_ptr<RunningGram> MakeRunningGram(const Parameters& parameters, int64
   return std::make_unique<RunningGramF64>(n);
 }
 
+uint64_t RunningGramBytes(const Parameters& parameters, int64_t n) {
+  const bool narrow = parameters.Text("sensitivity_accumulation") == "f32";
+  return static_cast<uint64_t>(n) * static_cast<uint64_t>(n) * (narrow ? sizeof(float) : sizeof(double));
+}
+
 double MeanDiagonal(const RunningGram& gram, int64_t n) {
   double sum = 0;
   for (int64_t i = 0; i < n; ++i) sum += gram.At(i, i);

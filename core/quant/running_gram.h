@@ -31,6 +31,9 @@ class RunningGram {
 // Of the type that the parameter `sensitivity_accumulation` names.
 std::unique_ptr<RunningGram> MakeRunningGram(const Parameters& parameters, int64_t n);
 
+// bytes() of such a one.
+uint64_t RunningGramBytes(const Parameters& parameters, int64_t n);
+
 double MeanDiagonal(const RunningGram& gram, int64_t n);
 
 // += factor * gram, both triangles.

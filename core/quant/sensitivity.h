@@ -47,6 +47,8 @@ class Sensitivity {
 };
 
 absl::StatusOr<std::unique_ptr<Sensitivity>> MakeSensitivity(const SitePlan& plan);
+// memory_bytes() of the one that would be made; 0 for a site that is skipped.
+uint64_t SensitivityBytes(const SitePlan& plan);
 // Of a site that is not skipped.
 bool NeedsGradients(const SitePlan& plan);
 

@@ -42,13 +42,15 @@ absl::Span<const SensitivityChoice> SensitivityChoices() {
       {{"input", "squared error of the layer's output on the calibration inputs, H = 2 X^T X", kInputParameters,
         "GPTQ, arXiv 2210.17323; f64 sums are ours"},
        SensitivityData::kInputs,
-       &MakeInputSensitivity},
+       &MakeInputSensitivity,
+       &InputSensitivityBytes},
       {{"output_adaptive", "change of the model's own loss: H from the gradients of calibration sequences",
         kOutputParameters,
         "OAC's Hessian, sum of G^T G, is fisher = sequence with hessian_model = full; the other forms are ours",
         &OutputSensitivityRows},
        SensitivityData::kGradients,
-       &MakeOutputSensitivity},
+       &MakeOutputSensitivity,
+       &OutputSensitivityBytes},
   };
   return kSensitivities;
 }
@@ -75,6 +77,11 @@ bool NeedsCalibration(absl::Span<const SitePlan> plans) {
 
 bool NeedsGradients(const SitePlan& plan) {
   return DataOf(plan) == SensitivityData::kGradients;
+}
+
+uint64_t SensitivityBytes(const SitePlan& plan) {
+  const SensitivityChoice* choice = FindSensitivity(plan.parameters.Text("sensitivity"));
+  return plan.skip || choice == nullptr || choice->memory_bytes == nullptr ? 0 : choice->memory_bytes(plan);
 }
 
 std::string SensitivityText(const Parameters& parameters) {

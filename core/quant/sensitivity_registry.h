@@ -17,13 +17,16 @@ struct SensitivityChoice {
   ChoiceInfo info;
   SensitivityData data;
   std::unique_ptr<Sensitivity> (*make)(const SitePlan& plan);
+  uint64_t (*memory_bytes)(const SitePlan& plan) = nullptr;  // null: none
 };
 
 absl::Span<const SensitivityChoice> SensitivityChoices();
 
 std::unique_ptr<Sensitivity> MakeUniformSensitivity(const SitePlan& plan);
 std::unique_ptr<Sensitivity> MakeInputSensitivity(const SitePlan& plan);
+uint64_t InputSensitivityBytes(const SitePlan& plan);
 std::unique_ptr<Sensitivity> MakeOutputSensitivity(const SitePlan& plan);
+uint64_t OutputSensitivityBytes(const SitePlan& plan);
 std::vector<ParameterInfo> OutputSensitivityRows();
 
 }  // namespace quantd

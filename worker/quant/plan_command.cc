@@ -20,12 +20,7 @@ absl::Status Plan(const JobFlags& flags) {
     std::printf("%s", JsonText(estimate.ToJson()).c_str());
     return absl::OkStatus();
   }
-  std::printf("%d layers to quantize, %d left as they are\n%.3f bits a quantized weight, tensors of %.2f MB\n",
-              estimate.quantized_layers, estimate.skipped_layers, estimate.bits_per_weight,
-              static_cast<double>(estimate.artifact_bytes) / 1e6);
-  std::printf("about %.2f GB of memory, %.2f MB of disk, %.3g multiply-adds\n",
-              static_cast<double>(estimate.peak_memory_bytes) / 1e9, static_cast<double>(estimate.disk_bytes) / 1e6,
-              estimate.multiply_adds);
+  std::printf("%s", EstimateText(estimate).c_str());
   return absl::OkStatus();
 }
 

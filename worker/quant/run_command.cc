@@ -61,6 +61,12 @@ void PrintNotes(const Report& report) {
   if (report.warnings.size() > kMost) std::printf("  ... and %zu more warnings\n", report.warnings.size() - kMost);
 }
 
+// On stderr, which a worker keeps with the job: what a job with gradients is going to do is worth knowing before it
+// does it.
+void PrintPlan(const JobEstimate& estimate) {
+  if (estimate.gradients) std::fprintf(stderr, "%s", EstimateText(estimate).c_str());
+}
+
 void PrintSummary(const Report& report, const std::string& out) {
   std::printf("%s\n", Verdict(report).c_str());
   std::printf("  size             %.2f MB -> %.2f MB, %.3f bits a quantized weight\n",
@@ -98,6 +104,7 @@ absl::Status Run(const RunFlags& flags) {
                              .out = flags.out,
                              .overwrite = flags.overwrite,
                              .checkpoint = MakeCheckpointOptions(flags, output),
+                             .on_plan = &PrintPlan,
                              .progress = [&](const ProgressState& state) { output.Show(state); },
                              .cancelled = &cancelled};
     return RunJob(*context, spec, options);

@@ -107,7 +107,8 @@ JobSpec SmallJob(const std::string& model_folder, const std::string& preset) {
 }
 
 absl::StatusOr<Report> RunSmallJob(const SmallRun& run) {
-  const auto context = ExecutionContext::Create({.threads = run.threads});
+  const auto context =
+      ExecutionContext::Create({.threads = run.threads, .memory_budget_bytes = run.memory_budget_bytes});
   if (!context.ok()) return context.status();
   const RunOptions options{.roots = {},
                            .out = run.out,
@@ -117,6 +118,7 @@ absl::StatusOr<Report> RunSmallJob(const SmallRun& run) {
                                           .on_commit = run.on_commit,
                                           .on_resume = run.on_resume,
                                           .on_problem = run.on_problem},
+                           .on_plan = run.on_plan,
                            .progress = run.progress,
                            .cancelled = run.cancelled};
   return RunJob(**context, run.spec, options);

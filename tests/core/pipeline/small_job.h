@@ -26,6 +26,8 @@ struct SmallRun {
   std::string checkpoint = {};  // empty: none
   absl::Duration interval = absl::InfiniteDuration();
   int threads = 1;
+  uint64_t memory_budget_bytes = 0;  // as ExecutionOptions
+  std::function<void(const JobEstimate&)> on_plan = nullptr;
   ProgressCallback progress = nullptr;
   std::function<void(const CheckpointNotice&)> on_commit = nullptr;
   std::function<void(const CheckpointNotice&)> on_resume = nullptr;

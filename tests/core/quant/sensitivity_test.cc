@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "core/quant/parameter_table.h"
 #include "tests/core/quant/test_site.h"
 #include "tests/testing/random_matrix.h"
 #include "tests/testing/status_matchers.h"
@@ -119,6 +120,21 @@ TEST(QuantizeSite, RefusesMatricesThatDoNotFitThePlan) {
   Matrix bad = Matrix::CopyOf(hessian.view());
   bad.at(4, 5) = std::numeric_limits<float>::quiet_NaN();
   EXPECT_THAT(QuantizeSite(*context, plan, weight.view(), bad), FailsWith("HESSIAN_NOT_FINITE", "row 4, column 5"));
+}
+
+TEST(Sensitivity, SizeIsKnownBeforeItIsMade) {
+  for (const Json& overrides :
+       {Json{{"sensitivity", "input"}}, Json{{"sensitivity", "input"}, {"sensitivity_accumulation", "f32"}},
+        Json{{"sensitivity", "output_adaptive"}}, Json{{"sensitivity", "output_adaptive"}, {"shrinkage", 0.5}},
+        Json{{"sensitivity", "uniform"}, {"solver", "nearest"}}}) {
+    SitePlan plan = TestPlan("gptq", Json::object(), 24, 40);
+    for (const auto& [name, value] : overrides.items()) {
+      plan.parameters.Set(name, ParameterFromJson(*FindParameter(name), value).value());
+    }
+    EXPECT_EQ(SensitivityBytes(plan), MakeSensitivity(plan).value()->memory_bytes()) << overrides.dump();
+    plan.skip = true;
+    EXPECT_EQ(SensitivityBytes(plan), 0u);
+  }
 }
 
 }  // namespace
