@@ -157,10 +157,6 @@ class Summary:
     def bits(self):
         return self.rows[0].bits
 
-    @property
-    def seconds(self):
-        return statistics.fmean(row.seconds for row in self.rows)
-
 
 def summaries(rows):
     """In the order of the methods' first appearance."""
@@ -177,14 +173,14 @@ def spread(values, digits=2):
 def table(found):
     """Markdown."""
     original = found[0].rows[0].evaluation["perplexity_original"]
-    lines = ["| method | bits a weight | perplexity | seeds | error of one | KL, mean | same top-1 | calibrate + quantize, s |",
-             "|---|---:|---:|---|---:|---:|---:|---:|",
-             f"| original | 16 | {original:.2f} | | {found[0].rows[0].evaluation['perplexity_original_error']:.2f} | 0 | 100 % | |"]
+    lines = ["| method | bits a weight | perplexity | seeds | error of one | KL, mean | same top-1 |",
+             "|---|---:|---:|---|---:|---:|---:|",
+             f"| original | 16 | {original:.2f} | | {found[0].rows[0].evaluation['perplexity_original_error']:.2f} | 0 | 100 % |"]
     best = min(summary.perplexity for summary in found)
     for summary in found:
         mark = "**" if summary.perplexity == best else ""
         lines.append(f"| {summary.method.name} | {summary.bits:.3f} | {mark}{summary.perplexity:.2f}{mark} | {spread(summary.perplexities)} | "
-                     f"{summary.standard_error:.2f} | {summary.mean('kl_mean'):.4f} | {summary.mean('same_top1'):.1%} | {summary.seconds:.0f} |")
+                     f"{summary.standard_error:.2f} | {summary.mean('kl_mean'):.4f} | {summary.mean('same_top1'):.1%} |")
     return "\n".join(lines)
 
 
