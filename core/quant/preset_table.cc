@@ -5,12 +5,11 @@ namespace {
 
 // Recipes that share a grid share its defaults, so that they compare at equal bits.
 std::vector<PresetInfo::Setting> TwoLevelDefaults() {
-  return {{"bits", "2"},         {"group_size", "32"}, {"outlier_threshold", "1"},
-          {"act_order", "true"}, {"damping", "1"},     {"true_sequential", "true"}};
+  return {{"bits", "2"}, {"group_size", "32"}, {"outlier_threshold", "1"}, {"act_order", "true"}, {"damping", "1"}};
 }
 
 std::vector<PresetInfo::Setting> ResidualBinaryDefaults() {
-  return {{"damping", "1"}, {"true_sequential", "true"}};
+  return {{"damping", "1"}};
 }
 
 std::vector<PresetInfo::Setting> OutputAdaptive(std::vector<PresetInfo::Setting> defaults) {
