@@ -58,18 +58,29 @@ class Setting:
 class Runner:
     """Runs jobs, one after the other, and keeps their reports in a folder."""
 
-    def __init__(self, results, quant, threads=0):
+    def __init__(self, results, quant, threads=0, kept_only=False):
         self.results = pathlib.Path(results)
         self.results.mkdir(parents=True, exist_ok=True)
         self.quant = str(quant)
         self.threads = threads
+        self.kept_only = kept_only
 
-    def report(self, setting, method, seed):
+    def rows(self, setting, method, seeds):
+        """One a seed, or one in all for a method without data. With kept_only those that were run before."""
+        seeds = seeds if method.needs_data else seeds[:1]
+        rows = [self._row(setting, method, seed) for seed in seeds]
+        return [row for row in rows if row is not None]
+
+    def _row(self, setting, method, seed):
         words = method.arguments() + setting.arguments(method, seed if method.needs_data else 0)
         path = self.results / f"{self._key(words)}.json"
         if not path.exists():
+            if self.kept_only:
+                return None
             self._run(words, path)
-        return Row(setting, method, seed, json.loads(path.read_text()))
+        row = Row(setting, method, seed, json.loads(path.read_text()))
+        print(row, flush=True)
+        return row
 
     def _key(self, words):
         # Models and texts by their names, not by where they lie.
@@ -101,6 +112,10 @@ class Row:
     method: Method
     seed: int
     report: dict
+
+    def __str__(self):
+        return (f"{self.setting.name:22} {self.setting.sequences:4} x {self.setting.length} {self.method.name:36} seed {self.seed}  "
+                f"{self.bits:6.3f} bits  perplexity {self.perplexity:9.2f}  KL {self.evaluation['kl_mean']:.4f}")
 
     @property
     def evaluation(self):
