@@ -105,7 +105,10 @@ absl::StatusOr<GradientPass> BlockGradients::NewPass(int first_block) const {
   options.seed = options_.seed;
   options.first_block = first_block;
   options.keep_gradients = true;
-  options.store = {SharesOf(context_.memory_budget_bytes(), true).gradients, options_.scratch_directory};
+  uint64_t tokens = 0;
+  for (const TokenSequence& sequence : options_.sequences) tokens += sequence.size();
+  const uint64_t boundary_bytes = sizeof(float) * tokens * static_cast<uint64_t>(model_.config().hidden_size);
+  options.store = {GradientBytesInMemory(context_.memory_budget_bytes(), boundary_bytes), options_.scratch_directory};
   return GradientPass::Create(context_, model_, options_.sequences, std::move(options));
 }
 

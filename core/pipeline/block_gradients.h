@@ -8,8 +8,9 @@
 //   it,
 //             on what the quantized blocks and it give them.
 //
-// All gradients at block boundaries take (blocks + 1) x tokens x hidden_size x 4 bytes, in memory up to half the budget
-// and above it in mapped files. Those that no block to come needs are let go, and are in no checkpoint.
+// All gradients at block boundaries take (blocks + 1) x tokens x hidden_size x 4 bytes: those of two boundaries in
+// memory, if a quarter of the budget holds them, the others in mapped files. Those that no block to come needs are let
+// go, and are in no checkpoint.
 #ifndef QUANTD_CORE_PIPELINE_BLOCK_GRADIENTS_H_
 #define QUANTD_CORE_PIPELINE_BLOCK_GRADIENTS_H_
 

@@ -52,6 +52,7 @@ class Estimator {
   void AddBlocks();
   void AddWork();
   absl::Status AddBoundaries();
+  int64_t BoundaryBytes() const { return 4 * config_.hidden_size * calibration_tokens_; }
   void AddBoundary(const char* name, int64_t count, uint64_t share_bytes);
   void AddMemoryAndDisk();
   double EvaluationWork() const;
@@ -145,13 +146,13 @@ absl::Status Estimator::AddBoundaries() {
   }
   // Behind the prefix, the first block's output is the first boundary.
   const int64_t boundaries = config_.blocks + (plan->hessian_model == HessianModel::kPrefix ? 0 : 1);
-  AddBoundary("gradients", boundaries, shares_.gradients);
+  AddBoundary("gradients", boundaries, GradientBytesInMemory(budget_bytes_, static_cast<uint64_t>(BoundaryBytes())));
   return absl::OkStatus();
 }
 
 // As many as fit stay in memory, as where they are made.
 void Estimator::AddBoundary(const char* name, int64_t count, uint64_t share_bytes) {
-  const int64_t bytes = 4 * config_.hidden_size * calibration_tokens_;
+  const int64_t bytes = BoundaryBytes();
   const int64_t kept = static_cast<int64_t>(
       std::min<uint64_t>(static_cast<uint64_t>(count), share_bytes / static_cast<uint64_t>(bytes)));
   estimate_.boundaries.push_back({name, count, count * bytes, (count - kept) * bytes});

@@ -136,6 +136,10 @@ MemoryShares SharesOf(uint64_t budget_bytes, bool gradients) {
       .activations = budget / 8, .original_activations = budget / 8, .gradients = budget / 4, .statistics = budget / 4};
 }
 
+uint64_t GradientBytesInMemory(uint64_t budget_bytes, uint64_t boundary_bytes) {
+  return std::min(SharesOf(budget_bytes, true).gradients, 2 * boundary_bytes);
+}
+
 absl::Span<const SitePlan> BlockPlans(const Transformer& model, absl::Span<const SitePlan> plans, int block) {
   const absl::Span<const LinearSite> sites = model.block_sites(block);
   return plans.subspan(static_cast<size_t>(sites.data() - model.sites().data()), sites.size());

@@ -31,11 +31,15 @@ uint64_t StatisticsBytes(const SitePlans& plans);
 struct MemoryShares {
   uint64_t activations = 0;           // of all sequences at one boundary between blocks
   uint64_t original_activations = 0;  // hessian_model=full: the same of the original model
-  uint64_t gradients = 0;             // at all boundaries
+  uint64_t gradients = 0;             // at all boundaries; see also GradientBytesInMemory
   uint64_t statistics = 0;            // of one round
 };
 // `budget_bytes` of 0: no limit.
 MemoryShares SharesOf(uint64_t budget_bytes, bool gradients);
+// Of the gradients at all boundaries, each of which takes `boundary_bytes`: their share, but not more than two
+// boundaries, however large the budget. Every sequence of a boundary is used once and then not for long, which a mapped
+// file serves as well; a job with gradients so needs little more memory than one without.
+uint64_t GradientBytesInMemory(uint64_t budget_bytes, uint64_t boundary_bytes);
 
 // The plans of a block's sites, out of those of all.
 absl::Span<const SitePlan> BlockPlans(const Transformer& model, absl::Span<const SitePlan> plans, int block);
