@@ -259,7 +259,7 @@ absl::Status BlockQuantizer::QuantizeSites(const Block& block, const SitePlans& 
     ASSIGN_OR_RETURN(const Matrix* hessian, collectors.Finish(*plan));
     const Matrix& weight = block.linears[static_cast<size_t>(plan->site.index)].weight;
     ASSIGN_OR_RETURN(SiteResult result, QuantizeSite(context_, *plan, weight.view(), *hessian));
-    sites_.push_back({plan, std::move(result)});
+    sites_.push_back({plan, std::move(result), collectors.PrecisionDifference(*plan)});
     if (plan == round.back()) EndRound(last_round);
     RETURN_IF_ERROR(Step(SolveWork(*plan)));
   }

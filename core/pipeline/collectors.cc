@@ -45,6 +45,10 @@ absl::StatusOr<const Matrix*> Collectors::Finish(const SitePlan& plan) {
   return &matrix_;
 }
 
+std::optional<double> Collectors::PrecisionDifference(const SitePlan& plan) const {
+  return collectors_.at(keys_.at(plan.site.index)).sensitivity->precision_difference();
+}
+
 std::string Collectors::Prefix(const Key& key) {
   return absl::StrCat(key.first, ".", key.second < 0 ? "shared" : absl::StrCat(key.second), ".");
 }

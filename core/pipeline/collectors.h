@@ -4,6 +4,7 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -33,6 +34,7 @@ class Collectors : public InputObserver, public GradientObserver {
 
   // The sensitivity of a site; the matrix lives until the next call for another site.
   absl::StatusOr<const Matrix*> Finish(const SitePlan& plan);
+  std::optional<double> PrecisionDifference(const SitePlan& plan) const;
 
   // What all of them have gathered, and its inverse for the same plans. CHECKPOINT_MALFORMED.
   StateTensors SaveState() const;

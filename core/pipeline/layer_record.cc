@@ -37,25 +37,28 @@ LayerRecord RecordOf(const QuantizedSite& site) {
           .nearest_fallback = result.nearest_fallback,
           .zero_sensitivity = result.zero_sensitivity,
           .dead_columns = result.dead_columns,
-          .relative_squared_error = result.relative_squared_error};
+          .relative_squared_error = result.relative_squared_error,
+          .precision_difference = site.precision_difference};
 }
 
 Json LayerRecord::ToJson() const {
-  return {{"name", name},
-          {"block", block},
-          {"rows", rows},
-          {"cols", cols},
-          {"grid", grid},
-          {"description", description_json},
-          {"scheme", scheme},
-          {"sensitivity", sensitivity},
-          {"bits_per_weight", bits_per_weight},
-          {"damping", damping},
-          {"damping_retries", damping_retries},
-          {"nearest_fallback", nearest_fallback},
-          {"zero_sensitivity", zero_sensitivity},
-          {"dead_columns", dead_columns},
-          {"relative_squared_error", relative_squared_error}};
+  Json json = {{"name", name},
+               {"block", block},
+               {"rows", rows},
+               {"cols", cols},
+               {"grid", grid},
+               {"description", description_json},
+               {"scheme", scheme},
+               {"sensitivity", sensitivity},
+               {"bits_per_weight", bits_per_weight},
+               {"damping", damping},
+               {"damping_retries", damping_retries},
+               {"nearest_fallback", nearest_fallback},
+               {"zero_sensitivity", zero_sensitivity},
+               {"dead_columns", dead_columns},
+               {"relative_squared_error", relative_squared_error}};
+  if (precision_difference) json["precision_difference"] = *precision_difference;
+  return json;
 }
 
 absl::StatusOr<LayerRecord> LayerRecordFromJson(const Json& json, absl::string_view what) {
@@ -77,6 +80,9 @@ absl::StatusOr<LayerRecord> LayerRecordFromJson(const Json& json, absl::string_v
   ASSIGN_OR_RETURN(record.zero_sensitivity, JsonBoolOr(json, "zero_sensitivity", false, what));
   ASSIGN_OR_RETURN(record.dead_columns, JsonInt(json, "dead_columns", what));
   ASSIGN_OR_RETURN(record.relative_squared_error, JsonDouble(json, "relative_squared_error", what));
+  if (json.contains("precision_difference")) {
+    ASSIGN_OR_RETURN(record.precision_difference, JsonDouble(json, "precision_difference", what));
+  }
   return record;
 }
 
@@ -93,7 +99,8 @@ ReportLayer ReportLayerOf(const LayerRecord& record) {
           .damping_retries = record.damping_retries,
           .nearest_fallback = record.nearest_fallback,
           .zero_sensitivity = record.zero_sensitivity,
-          .dead_columns = record.dead_columns};
+          .dead_columns = record.dead_columns,
+          .precision_difference = record.precision_difference};
 }
 
 ManifestSite ManifestSiteOf(const LayerRecord& record, std::string file) {
@@ -120,7 +127,7 @@ absl::StatusOr<QuantizedSite> RestoreSite(const LayerRecord& record, const SiteP
                     .relative_squared_error = record.relative_squared_error};
   ASSIGN_OR_RETURN(result.weight, QuantizedWeightFromTensors(record.grid, description, std::move(tensors),
                                                              plan.site.rows, plan.site.cols, record.name));
-  return QuantizedSite{&plan, std::move(result)};
+  return QuantizedSite{&plan, std::move(result), record.precision_difference};
 }
 
 }  // namespace quantd

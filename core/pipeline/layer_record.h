@@ -3,6 +3,7 @@
 #ifndef QUANTD_CORE_PIPELINE_LAYER_RECORD_H_
 #define QUANTD_CORE_PIPELINE_LAYER_RECORD_H_
 
+#include <optional>
 #include <string>
 
 #include "absl/status/statusor.h"
@@ -30,6 +31,7 @@ struct LayerRecord {
   bool zero_sensitivity = false;
   int64_t dead_columns = 0;
   double relative_squared_error = 0;
+  std::optional<double> precision_difference = {};  // of a sensitivity in less than f32
 
   Json ToJson() const;
 };

@@ -5,6 +5,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -24,6 +25,7 @@ namespace quantd {
 struct QuantizedSite {
   const SitePlan* plan;
   SiteResult result;
+  std::optional<double> precision_difference = {};  // of its sensitivity, as there
 };
 
 // Receives every block once, in order, with its quantized sites in execution order (skipped ones left out).

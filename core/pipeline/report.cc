@@ -89,19 +89,21 @@ Json EvaluationJson(const ReportEvaluation& evaluation) {
 }
 
 Json LayerJson(const ReportLayer& layer) {
-  return {{"name", layer.name},
-          {"block", layer.block},
-          {"scheme", layer.scheme},
-          {"sensitivity", layer.sensitivity},
-          {"rows", layer.rows},
-          {"cols", layer.cols},
-          {"bits_per_weight", Number(layer.bits_per_weight)},
-          {"relative_output_error", Number(layer.relative_output_error)},
-          {"damping", Number(layer.damping)},
-          {"damping_retries", layer.damping_retries},
-          {"nearest_fallback", layer.nearest_fallback},
-          {"zero_sensitivity", layer.zero_sensitivity},
-          {"dead_columns", layer.dead_columns}};
+  Json json = {{"name", layer.name},
+               {"block", layer.block},
+               {"scheme", layer.scheme},
+               {"sensitivity", layer.sensitivity},
+               {"rows", layer.rows},
+               {"cols", layer.cols},
+               {"bits_per_weight", Number(layer.bits_per_weight)},
+               {"relative_output_error", Number(layer.relative_output_error)},
+               {"damping", Number(layer.damping)},
+               {"damping_retries", layer.damping_retries},
+               {"nearest_fallback", layer.nearest_fallback},
+               {"zero_sensitivity", layer.zero_sensitivity},
+               {"dead_columns", layer.dead_columns}};
+  if (layer.precision_difference) json["precision_difference"] = Number(*layer.precision_difference);
+  return json;
 }
 
 Json SpeedJson(const ReportSpeed& speed) {

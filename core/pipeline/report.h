@@ -74,6 +74,7 @@ struct ReportLayer {
   bool nearest_fallback = false;
   bool zero_sensitivity = false;  // the calibration data gave it none: rounded to nearest
   int64_t dead_columns = 0;
+  std::optional<double> precision_difference = {};  // of a sensitivity in less than f32: ||H - H_f32|| / ||H_f32||
 };
 
 // Multiply-adds, as plans count them.

@@ -76,6 +76,10 @@ std::string LayerNotes(const ReportLayer& layer) {
   if (layer.zero_sensitivity) notes.push_back("no effect on the loss of the calibration text: rounded to nearest");
   if (layer.damping_retries > 0) notes.push_back(absl::StrCat("damped more, ", layer.damping_retries, " times"));
   if (layer.dead_columns > 0) notes.push_back(absl::StrCat(Grouped(layer.dead_columns), " inputs never used"));
+  if (layer.precision_difference) {
+    notes.push_back(
+        absl::StrCat("precision changes the sensitivity by ", Figure(100 * *layer.precision_difference, 2), "\u00A0%"));
+  }
   return absl::StrJoin(notes, ", ");
 }
 

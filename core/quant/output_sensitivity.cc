@@ -6,8 +6,11 @@
 //                                                                                 gradients of tokens are uncorrelated)
 //
 // scaled to a mean diagonal of 1, and drawn towards the inputs' X^T X, scaled likewise, by `shrinkage`.
+//
+// With gradient_precision = bf16 the entries of X and D are rounded to it first; products are summed in f32 as always.
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 #include <vector>
 
 #include "absl/strings/str_format.h"
@@ -15,6 +18,7 @@
 #include "core/quant/parameter_table.h"
 #include "core/quant/running_gram.h"
 #include "core/quant/sensitivity_registry.h"
+#include "core/tensor/dtype.h"
 
 namespace quantd {
 namespace {
@@ -22,6 +26,7 @@ namespace {
 constexpr char kGradientSums[] = "gradient_sums";
 constexpr char kInputSums[] = "input_sums";
 constexpr char kCounts[] = "counts";
+constexpr char kPrecisionDifference[] = "precision_difference";
 
 // Norm of each row; NaN or infinity when something in it is.
 std::vector<double> RowNorms(const ExecutionContext& context, const MatrixView& matrix) {
@@ -44,12 +49,37 @@ Matrix ScaledRows(const ExecutionContext& context, const MatrixView& matrix, con
   return scaled;
 }
 
+// Each entry rounded to bf16, to nearest even.
+Matrix RoundedToBf16(const ExecutionContext& context, const MatrixView& matrix) {
+  Matrix rounded(matrix.rows, matrix.cols);
+  context.pool().ParallelFor(matrix.rows, [&](int64_t row) {
+    for (int64_t col = 0; col < matrix.cols; ++col) rounded.at(row, col) = Bf16ToF32(F32ToBf16(matrix.at(row, col)));
+  });
+  return rounded;
+}
+
+// ||a - b|| / ||b|| in the Frobenius norm.
+double RelativeDifference(const ExecutionContext& context, const RunningGram& a, const RunningGram& b, int64_t n) {
+  std::vector<double> differences(static_cast<size_t>(n)), squares(static_cast<size_t>(n));
+  context.pool().ParallelFor(n, [&](int64_t row) {
+    for (int64_t col = row; col < n; ++col) {
+      const double weight = col == row ? 1 : 2, other = b.At(row, col), difference = a.At(row, col) - other;
+      differences[row] += weight * difference * difference;
+      squares[row] += weight * other * other;
+    }
+  });
+  const double norm = std::accumulate(squares.begin(), squares.end(), 0.0);
+  return norm > 0 ? std::sqrt(std::accumulate(differences.begin(), differences.end(), 0.0) / norm) : 0;
+}
+
 class OutputSensitivity : public Sensitivity {
  public:
   explicit OutputSensitivity(const SitePlan& plan)
       : name_(plan.site.name),
         cols_(plan.site.cols),
+        parameters_(plan.parameters),
         by_token_(plan.parameters.Text("fisher") == "token"),
+        in_bf16_(plan.parameters.Text("gradient_precision") == "bf16"),
         shrinkage_(plan.parameters.Double("shrinkage")),
         gradient_sums_(MakeRunningGram(plan.parameters, cols_)) {
     if (shrinkage_ > 0) input_sums_ = MakeRunningGram(plan.parameters, cols_);
@@ -68,6 +98,9 @@ class OutputSensitivity : public Sensitivity {
   uint64_t memory_bytes() const override {
     return gradient_sums_->bytes() + (input_sums_ == nullptr ? 0 : input_sums_->bytes());
   }
+  std::optional<double> precision_difference() const override {
+    return in_bf16_ ? std::optional<double>(precision_difference_) : std::nullopt;
+  }
   std::vector<StateTensor> SaveState() const override;
   absl::Status LoadState(const StateTensors& saved) override;
 
@@ -76,12 +109,17 @@ class OutputSensitivity : public Sensitivity {
 
   absl::Status CheckFinite(absl::string_view reason, absl::string_view what, const std::vector<double>& norms) const;
   void ChooseScale(const std::vector<double>& norms);
-  void AddTokens(const ExecutionContext& context, const MatrixView& inputs, const std::vector<double>& weights);
-  void AddSequence(const ExecutionContext& context, const MatrixView& inputs, const Matrix& gradients);
+  void AddInBf16(const ExecutionContext& context, const MatrixView& inputs, const MatrixView& gradients, bool first);
+  void Add(const ExecutionContext& context, const MatrixView& inputs, const MatrixView& gradients,
+           RunningGram& sums) const;
+  void AddSequence(const ExecutionContext& context, const MatrixView& inputs, const Matrix& gradients,
+                   RunningGram& sums) const;
 
   const std::string name_;
   const int64_t cols_;
+  const Parameters parameters_;
   const bool by_token_;
+  const bool in_bf16_;
   const double shrinkage_;
   const std::unique_ptr<RunningGram> gradient_sums_;
   std::unique_ptr<RunningGram> input_sums_;  // null without shrinkage
@@ -89,6 +127,7 @@ class OutputSensitivity : public Sensitivity {
   // gradients of a mean over many tokens would leave the range of f32. A power of two changes no digit.
   static constexpr int64_t kNoExponent = INT32_MAX;
   int64_t counts_[kCountsSize] = {0, kNoExponent};
+  double precision_difference_ = 0;  // in_bf16_: on the first sequence with a gradient
 };
 
 absl::Status OutputSensitivity::CheckFinite(absl::string_view reason, absl::string_view what,
@@ -115,27 +154,42 @@ absl::Status OutputSensitivity::AddGradients(const ExecutionContext& context, co
   RETURN_IF_ERROR(CheckFinite("NOT_FINITE_GRADIENT", "gradient", norms));
   ++counts_[kSequences];
   if (input_sums_ != nullptr) input_sums_->Add(context, inputs);
+  const bool first = counts_[kExponent] == kNoExponent;
   ChooseScale(norms);
   if (counts_[kExponent] == kNoExponent) return absl::OkStatus();
-  const double scale = std::ldexp(1.0, static_cast<int>(counts_[kExponent]));
-  if (by_token_) {
-    for (double& norm : norms) norm *= scale;
-    AddTokens(context, inputs, norms);
+  if (in_bf16_) {
+    AddInBf16(context, inputs, gradients, first);
   } else {
-    AddSequence(context, inputs, ScaledRows(context, gradients, std::vector<double>(norms.size(), scale)));
+    Add(context, inputs, gradients, *gradient_sums_);
   }
   return absl::OkStatus();
 }
 
-void OutputSensitivity::AddTokens(const ExecutionContext& context, const MatrixView& inputs,
-                                  const std::vector<double>& weights) {
-  const Matrix weighted = ScaledRows(context, inputs, weights);
-  gradient_sums_->Add(context, weighted.view());
+// The first sequence is computed both ways; of the sums, only the rounded ones are kept.
+void OutputSensitivity::AddInBf16(const ExecutionContext& context, const MatrixView& inputs,
+                                  const MatrixView& gradients, bool first) {
+  Add(context, RoundedToBf16(context, inputs).view(), RoundedToBf16(context, gradients).view(), *gradient_sums_);
+  if (!first) return;
+  const std::unique_ptr<RunningGram> exact = MakeRunningGram(parameters_, cols_);
+  Add(context, inputs, gradients, *exact);
+  precision_difference_ = RelativeDifference(context, *gradient_sums_, *exact, cols_);
+}
+
+void OutputSensitivity::Add(const ExecutionContext& context, const MatrixView& inputs, const MatrixView& gradients,
+                            RunningGram& sums) const {
+  const double scale = std::ldexp(1.0, static_cast<int>(counts_[kExponent]));
+  if (!by_token_) {
+    const std::vector<double> scales(static_cast<size_t>(gradients.rows), scale);
+    return AddSequence(context, inputs, ScaledRows(context, gradients, scales), sums);
+  }
+  std::vector<double> norms = RowNorms(context, gradients);
+  for (double& norm : norms) norm *= scale;
+  sums.Add(context, ScaledRows(context, inputs, norms).view());
 }
 
 // G^T G by way of G [out, in], or as X^T (D D^T) X by way of the tokens' Gram matrix: whichever multiplies less.
-void OutputSensitivity::AddSequence(const ExecutionContext& context, const MatrixView& inputs,
-                                    const Matrix& gradients) {
+void OutputSensitivity::AddSequence(const ExecutionContext& context, const MatrixView& inputs, const Matrix& gradients,
+                                    RunningGram& sums) const {
   const double tokens = static_cast<double>(inputs.rows);
   const double rows = static_cast<double>(gradients.cols()), cols = static_cast<double>(cols_);
   const double by_weight = tokens * rows * cols + rows * cols * cols / 2;
@@ -143,14 +197,14 @@ void OutputSensitivity::AddSequence(const ExecutionContext& context, const Matri
   if (by_weight <= by_tokens) {
     Matrix weight_gradient(gradients.cols(), cols_);
     MatMulLeftTransposed(context, gradients.view(), inputs, weight_gradient.view());
-    gradient_sums_->Add(context, weight_gradient.view());
+    sums.Add(context, weight_gradient.view());
     return;
   }
-  Matrix between(inputs.rows, inputs.rows), weighted(inputs.rows, cols_), sums(cols_, cols_);
+  Matrix between(inputs.rows, inputs.rows), weighted(inputs.rows, cols_), product(cols_, cols_);
   MatMulTransposed(context, gradients.view(), gradients.view(), between.view());
   MatMul(context, between.view(), inputs, weighted.view());
-  MatMulLeftTransposed(context, inputs, weighted.view(), sums.view());
-  gradient_sums_->AddMatrix(context, sums.view());
+  MatMulLeftTransposed(context, inputs, weighted.view(), product.view());
+  sums.AddMatrix(context, product.view());
 }
 
 absl::StatusOr<Matrix> OutputSensitivity::Finish(const ExecutionContext& context) {
@@ -173,12 +227,16 @@ std::vector<StateTensor> OutputSensitivity::SaveState() const {
   std::vector<StateTensor> tensors = {gradient_sums_->Save(kGradientSums),
                                       StateOf<int64_t>(kCounts, absl::MakeConstSpan(counts_), {kCountsSize})};
   if (input_sums_ != nullptr) tensors.push_back(input_sums_->Save(kInputSums));
+  if (in_bf16_) {
+    tensors.push_back(StateOf<double>(kPrecisionDifference, absl::MakeConstSpan(&precision_difference_, 1), {1}));
+  }
   return tensors;
 }
 
 absl::Status OutputSensitivity::LoadState(const StateTensors& saved) {
   RETURN_IF_ERROR(gradient_sums_->Load(saved, kGradientSums));
   if (input_sums_ != nullptr) RETURN_IF_ERROR(input_sums_->Load(saved, kInputSums));
+  if (in_bf16_) RETURN_IF_ERROR(saved.Load(kPrecisionDifference, absl::MakeSpan(&precision_difference_, 1)));
   RETURN_IF_ERROR(saved.Load(kCounts, absl::MakeSpan(counts_)));
   const int64_t exponent = counts_[kExponent];
   if (counts_[kSequences] >= 0 && (exponent == kNoExponent || std::abs(exponent) < 2000)) return absl::OkStatus();
@@ -215,6 +273,15 @@ std::vector<ParameterInfo> OutputSensitivityRows() {
        {"data", "sampled"},
        "",
        "next tokens of the loss: those of the text, or drawn from the model's own distribution"},
+      {"gradient_precision",
+       ParameterType::kChoice,
+       "f32",
+       0,
+       0,
+       {"f32", "bf16"},
+       "",
+       "what inputs and gradients are rounded to before they are multiplied; sums are in f32. With bf16 the report has "
+       "the difference that it makes"},
       {"shrinkage", ParameterType::kFloat, "0", 0, 1, {}, "", "share of the inputs' second moments in the sensitivity"},
   };
 }

@@ -4,6 +4,7 @@
 #define QUANTD_CORE_QUANT_SENSITIVITY_H_
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -38,6 +39,9 @@ class Sensitivity {
   // [in, in], symmetric, both triangles filled, or empty (uniform). SENSITIVITY_NO_DATA before the first token.
   virtual absl::StatusOr<Matrix> Finish(const ExecutionContext& context) = 0;
   virtual uint64_t memory_bytes() const = 0;
+  // Where it computes in less than f32: the relative Frobenius difference that this makes, ||H - H_f32|| / ||H_f32||,
+  // measured on the first sequence that counts.
+  virtual std::optional<double> precision_difference() const { return std::nullopt; }
 
   // What was added so far, as tensors that stay valid until the next call that changes it. A new object of the same
   // plan that loads them goes on as this one would, with the same bytes. Names are free, up to 64 characters of [a-z_].

@@ -34,6 +34,7 @@ absl::Span<const SensitivityChoice> SensitivityChoices() {
                                                       "hessian_model",
                                                       "fisher",
                                                       "labels",
+                                                      "gradient_precision",
                                                       "shrinkage"};
   static constexpr SensitivityChoice kSensitivities[] = {
       {{"uniform", "every weight of a layer costs the same; no calibration data", {}, "plain squared weight error"},

@@ -113,6 +113,32 @@ TEST(GradientJob, EveryReportNamesSensitivityAndOptions) {
                     HasSubstr("labels=sampled"), HasSubstr("shrinkage=0"), Not(HasSubstr("calibration_sequences"))));
 }
 
+TEST(GradientJob, LowPrecisionSaysWhatItChangesAlsoAfterAKill) {
+  const JobSpec spec = GradientJob(ModelOfBlocks("quantd-tiny-llama", 2), {{"gradient_precision", "bf16"}});
+  SmallRun run = NewRun(spec);
+  run.interval = absl::ZeroDuration();
+  int left = 20;
+  run.on_commit = [&](const CheckpointNotice&) {
+    if (--left == 0) Die();
+    if (left < 0) left = 20;
+  };
+  int kills = 0;
+  while (RunUntilDeath(run)) ASSERT_LT(++kills, 20);
+  EXPECT_GE(kills, 1);
+  const SmallRun whole = NewRun(spec);
+  ASSERT_OK_AND_ASSIGN(const Report report, RunSmallJob(whole));
+  EXPECT_EQ(Digests(run.out), Digests(whole.out));
+  for (const ReportLayer& layer : report.layers) {
+    // 8 bits of mantissa: rounding moves each entry by at most 2^-9 of itself, and few of them cancel.
+    ASSERT_TRUE(layer.precision_difference.has_value()) << layer.name;
+    EXPECT_GT(*layer.precision_difference, 1e-5) << layer.name;
+    EXPECT_LT(*layer.precision_difference, 0x1p-6) << layer.name;
+  }
+  EXPECT_THAT(ReadAll(JoinPath(whole.out, "report.html")), HasSubstr("precision changes the sensitivity by "));
+  const Json json = *ReadJsonFile(JoinPath(run.out, "report.json"));
+  EXPECT_EQ(json["layers"][0]["precision_difference"], *report.layers[0].precision_difference);
+}
+
 TEST(GradientJob, OneTokenHasNoLoss) {
   JobSpec spec = GradientJob(ModelOfBlocks("quantd-tiny-llama", 1));
   spec.calibration_length = 1;

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "core/quant/sensitivity.h"
+#include "core/tensor/dtype.h"
 #include "tests/core/quant/test_site.h"
 #include "tests/testing/random_matrix.h"
 #include "tests/testing/status_matchers.h"
@@ -176,6 +177,58 @@ TEST(OutputSensitivity, WithoutAnyGradientEveryErrorCostsTheSame) {
   std::vector<Sequence> sequences = Sequences(0);
   for (Sequence& sequence : Sequences()) sequences.push_back(std::move(sequence));
   EXPECT_LT(RelativeDifference(Gather({}, sequences), Definition(Sequences(), /*by_token=*/true)), kBound);
+}
+
+TEST(OutputSensitivity, Bf16DiffersByWhatItSays) {
+  for (const char* fisher : {"token", "sequence"}) {
+    const auto context = TestContext();
+    const auto rounded = Make({{"fisher", fisher}, {"gradient_precision", "bf16"}});
+    const std::vector<Sequence> sequences = Sequences();
+    const Sequence& first = sequences[2];
+    ASSERT_OK(rounded->AddGradients(*context, first.inputs.view(), first.gradients.view()));
+    ASSERT_TRUE(rounded->precision_difference().has_value());
+    const double difference = *rounded->precision_difference();
+    // By the definition: entries rounded by hand, both forms in f64.
+    std::vector<Sequence> narrow;
+    narrow.push_back({Matrix::CopyOf(first.inputs.view()), Matrix::CopyOf(first.gradients.view())});
+    for (Matrix* matrix : {&narrow[0].inputs, &narrow[0].gradients}) {
+      for (float& value : matrix->span()) value = Bf16ToF32(F32ToBf16(value));
+    }
+    std::vector<Sequence> wide;
+    wide.push_back({Matrix::CopyOf(first.inputs.view()), Matrix::CopyOf(first.gradients.view())});
+    const bool by_token = fisher == std::string("token");
+    const std::vector<double> h = Definition(wide, by_token), h_narrow = Definition(narrow, by_token);
+    double squares = 0, differences = 0;
+    for (size_t i = 0; i < h.size(); ++i) {
+      squares += h[i] * h[i];
+      differences += (h_narrow[i] - h[i]) * (h_narrow[i] - h[i]);
+    }
+    const double expected = std::sqrt(differences / squares);
+    EXPECT_GT(expected, 1e-4) << "the test could not tell";
+    EXPECT_NEAR(difference, expected, 2 * kBound) << fisher;
+    // It is the rounded form that is kept, and the first sequence's figure that stays.
+    EXPECT_LT(RelativeDifference(*rounded->Finish(*context), h_narrow), kBound);
+    ASSERT_OK(rounded->AddGradients(*context, sequences[0].inputs.view(), sequences[0].gradients.view()));
+    EXPECT_EQ(*rounded->precision_difference(), difference);
+    const auto resumed = Make({{"fisher", fisher}, {"gradient_precision", "bf16"}});
+    ASSERT_OK(resumed->LoadState(StateTensors(rounded->SaveState())));
+    EXPECT_EQ(*resumed->precision_difference(), difference);
+  }
+  EXPECT_FALSE(Make({})->precision_difference().has_value());
+}
+
+TEST(OutputSensitivity, Bf16OfWhatBf16HoldsIsExact) {
+  std::vector<Sequence> sequences = Sequences();
+  for (Sequence& sequence : sequences) {
+    for (Matrix* matrix : {&sequence.inputs, &sequence.gradients}) {
+      for (float& value : matrix->span()) value = Bf16ToF32(F32ToBf16(value));
+    }
+  }
+  for (const char* fisher : {"token", "sequence"}) {
+    const Matrix plain = Gather({{"fisher", fisher}}, sequences);
+    const Matrix rounded = Gather({{"fisher", fisher}, {"gradient_precision", "bf16"}}, sequences);
+    EXPECT_EQ(std::memcmp(plain.data(), rounded.data(), static_cast<size_t>(plain.size()) * sizeof(float)), 0);
+  }
 }
 
 TEST(OutputSensitivity, RefusesWhatIsNotFinite) {
