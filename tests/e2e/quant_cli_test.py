@@ -45,6 +45,12 @@ class Scratch(unittest.TestCase):
         return json.loads(done.stdout)
 
 
+def header_bytes(path):
+    """Of a safetensors file: the length of its header, and the header."""
+    with open(path, "rb") as file:
+        return 8 + struct.unpack("<Q", file.read(8))[0]
+
+
 class WholeJobs(Scratch):
     def test_artifact_is_smaller_and_reads_back(self):
         for model in (LLAMA, OPT):
@@ -63,7 +69,7 @@ class WholeJobs(Scratch):
                 self.assertGreater(certificate["modules"], 30)
 
     def test_every_preset_reads_back_with_the_size_it_reports(self):
-        for model, recipe in ((LLAMA, "spqr"), (OPT, "spqr"), (LLAMA, "billm"), (OPT, "billm")):
+        for model, recipe in ((LLAMA, "spqr"), (OPT, "spqr"), (LLAMA, "billm"), (OPT, "billm"), (LLAMA, "oac"), (OPT, "oac-binary")):
             with self.subTest(model=model.name, recipe=recipe):
                 out = self.path(f"{model.name}-{recipe}")
                 report = self.succeeded(job(out, model=model, recipe=recipe))
@@ -75,8 +81,9 @@ class WholeJobs(Scratch):
                 dense_bytes = size["original_bytes"] - 2 * weights  # bf16
                 accounted = dense_bytes + size["bits_per_weight"] * weights / 8
                 self.assertAlmostEqual(size["quantized_bytes"], accounted, delta=1)
-                files = sum(path.stat().st_size for path in out.glob("model-*.safetensors"))
-                self.assertLess(abs(files - accounted) / accounted, 0.01)
+                # Headers, which name every tensor, are 1 % by themselves of models as small as these.
+                files = sum(path.stat().st_size - header_bytes(path) for path in out.glob("model-*.safetensors"))
+                self.assertLess(abs(files - accounted) / accounted, 0.001)
 
     def test_layouts_that_hold_no_such_grid_are_refused_before_the_work(self):
         for recipe in ("spqr", "billm"):
