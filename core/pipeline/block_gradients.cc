@@ -50,12 +50,6 @@ int64_t TokensOf(absl::Span<const TokenSequence> sequences) {
   return tokens;
 }
 
-double Weights(const Transformer& model, int block) {
-  double weights = 0;
-  for (const LinearSite& site : model.block_sites(block)) weights += static_cast<double>(site.rows * site.cols);
-  return weights;
-}
-
 }  // namespace
 
 absl::StatusOr<std::optional<GradientPlan>> GradientPlanOf(absl::Span<const SitePlan> plans) {
@@ -79,13 +73,15 @@ absl::StatusOr<std::optional<GradientPlan>> GradientPlanOf(absl::Span<const Site
 
 double GradientPassWork(const Transformer& model, int first_block, int64_t tokens) {
   const ModelConfig& config = model.config();
-  double work = kBackwardWork * static_cast<double>(config.vocabulary_size * config.embedding_size);
-  for (int block = first_block; block < config.blocks; ++block) work += (1 + kBackwardWork) * Weights(model, block);
-  return work * static_cast<double>(tokens);
+  double work = kBackwardWork * static_cast<double>(config.vocabulary_size * config.embedding_size * tokens);
+  for (int block = first_block; block < config.blocks; ++block) {
+    work += (1 + kBackwardWork) * BlockWork(model, block, tokens);
+  }
+  return work;
 }
 
 double BlockGradientWork(const Transformer& model, int block, int64_t tokens) {
-  return kBackwardWork * Weights(model, block) * static_cast<double>(tokens);
+  return kBackwardWork * BlockWork(model, block, tokens);
 }
 
 absl::StatusOr<std::unique_ptr<BlockGradients>> BlockGradients::Create(const ExecutionContext& context,
@@ -105,10 +101,9 @@ absl::StatusOr<GradientPass> BlockGradients::NewPass(int first_block) const {
   options.seed = options_.seed;
   options.first_block = first_block;
   options.keep_gradients = true;
-  uint64_t tokens = 0;
-  for (const TokenSequence& sequence : options_.sequences) tokens += sequence.size();
-  const uint64_t boundary_bytes = sizeof(float) * tokens * static_cast<uint64_t>(model_.config().hidden_size);
-  options.store = {GradientBytesInMemory(context_.memory_budget_bytes(), boundary_bytes), options_.scratch_directory};
+  const int64_t boundary_bytes = 4 * TokensOf(options_.sequences) * model_.config().hidden_size;
+  options.store = {GradientBytesInMemory(context_.memory_budget_bytes(), static_cast<uint64_t>(boundary_bytes)),
+                   options_.scratch_directory};
   return GradientPass::Create(context_, model_, options_.sequences, std::move(options));
 }
 
@@ -163,7 +158,7 @@ absl::Status BlockGradients::BeginRound(const Block& block, int pass, const Acti
     RETURN_IF_ERROR(pass_->Load(saved.place, saved.source));
   } else {
     RETURN_IF_ERROR(BeginBehind(block, inputs));
-    RETURN_IF_ERROR(step(Weights(model_, block.index) * static_cast<double>(inputs.tokens())));
+    RETURN_IF_ERROR(step(BlockWork(model_, block.index, inputs.tokens())));
   }
   RETURN_IF_ERROR(RunPass(*pass_, block.index + 1, step));
   KeepFor(block.index);
@@ -210,7 +205,7 @@ absl::Status BlockGradients::EndBlock(int block, const Step& step) {
     original_inputs_->Release(s);
   }
   original_.reset();
-  return step(Weights(model_, block) * static_cast<double>(original_inputs_->tokens()));
+  return step(BlockWork(model_, block, original_inputs_->tokens()));
 }
 
 // ---- Saving and loading.
