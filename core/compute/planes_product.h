@@ -1,0 +1,33 @@
+// Products with weights held as bit planes.
+#ifndef QUANTD_CORE_COMPUTE_PLANES_PRODUCT_H_
+#define QUANTD_CORE_COMPUTE_PLANES_PRODUCT_H_
+
+#include "core/compute/binary_planes.h"
+#include "core/compute/execution_context.h"
+#include "core/tensor/matrix.h"
+
+namespace quantd {
+
+// Up to so many rows of `a` are multiplied straight from the planes. More are worth decoding the weight for, a tile of
+// rows at a time.
+inline constexpr int64_t kMaxPlaneVectors = 8;
+
+// out[m, n] = a[m, k] * weight[n, k]^T      (+ out when accumulate).
+//
+// Results are the same for any number of threads. For m <= kMaxPlaneVectors they are also the same for any instruction
+// set, and differ from the exact product by at most
+//     gamma_q * sum over inputs c of |a_c| * scale_g * (|base_g| + sum of steps_g)          kIntegers
+//     gamma_q * sum over inputs c of |a_c| * (|offset_g| + sum of |alphas_g|)              kFree
+// with gamma_q = q u / (1 - q u), u = 2^-24, q = 2 + 64 + planes + 3 + spans: three roundings within a table, 63 more
+// within a span of up to 64 tables, those of scaling it, and one a span (plane_kernels.h); spans is cols / 256 or the
+// number of groups, whatever is more, rounded up. For larger m they have the bits of MatMulTransposed with the decoded
+// weight.
+void MultiplyPlanes(const ExecutionContext& context, const MatrixView& a, const BinaryPlanes& weight,
+                    MutableMatrixView out, bool accumulate = false);
+
+// q of the bound above.
+int64_t PlaneRoundings(const PlanesLayout& layout);
+
+}  // namespace quantd
+
+#endif  // QUANTD_CORE_COMPUTE_PLANES_PRODUCT_H_
