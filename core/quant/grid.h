@@ -31,6 +31,9 @@ struct FitColumns {
   absl::Span<const float> column_costs;
   // What the grid's StatisticOf said of the whole weight.
   double statistic = 0;
+  // Diagonal of the sensitivity, up to a factor, 0 for dead columns: what a squared rounding error costs when nothing
+  // repays it. Empty without a sensitivity.
+  absl::Span<const float> diagonal = {};
 };
 
 // A grid fitted to a block of columns, all rows. Immutable; Nearest may run for different slabs at once.

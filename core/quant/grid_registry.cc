@@ -1,3 +1,5 @@
+#include "core/quant/binary_coded_grid.h"
+#include "core/quant/binary_coded_weight.h"
 #include "core/quant/grid.h"
 #include "core/quant/residual_binary_grid.h"
 #include "core/quant/residual_binary_weight.h"
@@ -17,6 +19,10 @@ absl::Span<const GridChoice> GridChoices() {
       "tile_rows", "round_zero", "outliers",  "outlier_threshold", "outlier_dtype", "equal_values"};
   static constexpr const char* kBinaryParameters[] = {"binary_block_size", "saliency", "binary_search", "subtract_mean",
                                                       "scale_dtype"};
+  static constexpr const char* kBinaryCodedParameters[] = {"bits",         "group_size",  "linear_bits", "codebooks",
+                                                           "scale_points", "scale_range", "search_zero", "roundings",
+                                                           "search_cost",  "scale_dtype"};
+  static constexpr const char* kBcqParameters[] = {"bits", "group_size", "bcq_rounds", "scale_dtype"};
   static constexpr GridChoice kGrids[] = {
       {{"uniform", "evenly spaced levels: one scale, and a zero point unless symmetric, for each row and group",
         kUniformParameters, "as in the GPTQ code (IST-DASLab/gptq quant.py); rounding of stored scales is ours"},
@@ -31,6 +37,16 @@ absl::Span<const GridChoice> GridChoices() {
         kBinaryParameters, "BiLLM, arXiv 2402.04291, Aaronhuang-778/BiLLM; storage is ours", &ResidualBinaryParameters},
        &MakeResidualBinaryGrid,
        &ReadResidualBinaryWeight},
+      {{"binary_coded", "planes of signs for weights that were rounded to more bits first; the scale is searched",
+        kBinaryCodedParameters,
+        "GPTQT, arXiv 2407.02891, had in outline only: codebooks, search and cost are our reconstruction",
+        &BinaryCodedParameters},
+       &MakeBinaryCodedGrid,
+       &ReadBinaryCodedWeight},
+      {{"bcq", "planes of signs fitted to the weights themselves, greedily and then alternating", kBcqParameters,
+        "BCQ as released with LUT-GEMM (naver-aics/lut-gemm)", &BcqParameters},
+       &MakeBcqGrid,
+       &ReadBinaryCodedWeight},
   };
   return kGrids;
 }

@@ -8,13 +8,16 @@ namespace {
 class NearestSolver : public Solver {
  public:
   absl::StatusOr<Solution> Solve(const ExecutionContext& context, const Grid& grid, const MatrixView& weight,
-                                 const Matrix& /*hessian*/) const override {
+                                 const Matrix& hessian) const override {
     Solution solution{.values = CutIntoSlabs(context, weight), .codes = CodeSlabs(weight.rows, weight.cols)};
     solution.fit_of_column.resize(weight.cols);
     const int64_t group = grid.columns_per_fit(weight.cols);
+    std::vector<float> diagonal(hessian.rows());
+    for (int64_t c = 0; c < hessian.rows(); ++c) diagonal[c] = hessian.at(c, c);
     const double statistic = grid.StatisticOf(context, {solution.values, 0, weight.cols, {}});
     for (int64_t first = 0; first < weight.cols; first += group) {
-      const FitColumns columns = {solution.values, first, std::min(group, weight.cols - first), {}, statistic};
+      FitColumns columns = {solution.values, first, std::min(group, weight.cols - first), {}, statistic};
+      if (!diagonal.empty()) columns.diagonal = absl::MakeConstSpan(diagonal).subspan(first, columns.count);
       RETURN_IF_ERROR(RoundGroup(context, grid, columns, solution));
     }
     return solution;

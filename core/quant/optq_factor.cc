@@ -35,6 +35,14 @@ double MeanOfLiving(const std::vector<double>& diagonal, const std::vector<bool>
   return Mean(living);
 }
 
+std::vector<float> ScaledDiagonal(const std::vector<double>& diagonal, const OptqFactor& factor) {
+  std::vector<float> scaled(diagonal.size());
+  for (size_t j = 0; j < diagonal.size(); ++j) {
+    scaled[j] = factor.dead[j] ? 0.0f : static_cast<float>(factor.scale * diagonal[j]);
+  }
+  return scaled;
+}
+
 // Falling diagonal, equal ones in the order of the model.
 std::vector<int32_t> SweepOrder(const std::vector<double>& sort_keys, bool act_order) {
   std::vector<int32_t> order(sort_keys.size());
@@ -80,6 +88,7 @@ absl::StatusOr<OptqFactor> FactorSensitivity(const ExecutionContext& context, co
   result.order = SweepOrder(sort_keys, options.act_order);
   // A power of two scales without rounding, whatever the units of the sensitivity.
   result.scale = std::ldexp(1.0, -std::ilogb(Mean(diagonal)));
+  result.diagonal = ScaledDiagonal(diagonal, result);
   for (; result.damping_retries <= kMaxDampingRetries; ++result.damping_retries, result.damping *= 10) {
     result.scaled_damping = result.damping * result.scale * Mean(diagonal);
     absl::StatusOr<Matrix> factor = InverseCholeskyUpper(

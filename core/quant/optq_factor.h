@@ -22,8 +22,9 @@ struct OptqOptions {
 };
 
 struct OptqFactor {
-  std::vector<int32_t> order{};  // step of the sweep -> column of the model
-  std::vector<bool> dead{};      // by column of the model: no input ever reached it
+  std::vector<int32_t> order{};   // step of the sweep -> column of the model
+  std::vector<bool> dead{};       // by column of the model: no input ever reached it
+  std::vector<float> diagonal{};  // by column of the model, of scale * H without damping; 0 for dead columns
   int64_t dead_columns = 0;
   // U in sweep order: upper triangular, U^T U = (scale * H + scaled_damping * I)^-1. The scale brings the mean diagonal
   // to 1..2.

@@ -33,12 +33,16 @@ class Sweep {
         errors_(weight.rows, block_size_),
         codes_(weight.rows, weight.cols),
         costs_(weight.cols),
+        diagonal_(factor.diagonal),
         squares_(values_.slabs() * kSlabRows) {}
 
   absl::StatusOr<Solution> Run() {
     RETURN_IF_ERROR(FitInModelOrder());
     PermuteColumns(context_, factor_.order, values_);
-    for (int64_t j = 0; j < cols_; ++j) costs_[j] = CostOf(j);
+    for (int64_t j = 0; j < cols_; ++j) {
+      costs_[j] = CostOf(j);
+      diagonal_[j] = factor_.diagonal[factor_.order[j]];
+    }
     for (int64_t first = 0; first < cols_; first += block_size_) {
       RETURN_IF_ERROR(FitAndSweepBlock({first, std::min(first + block_size_, cols_)}));
     }
@@ -56,7 +60,9 @@ class Sweep {
   }
 
   FitColumns ColumnsFrom(int64_t first, int64_t count) const {
-    return {values_, first, count, absl::MakeConstSpan(costs_).subspan(first, count), statistic_};
+    return {values_,    first,
+            count,      absl::MakeConstSpan(costs_).subspan(first, count),
+            statistic_, absl::MakeConstSpan(diagonal_).subspan(first, count)};
   }
 
   absl::Status Fit(int64_t first) {
@@ -194,10 +200,12 @@ class Sweep {
   const bool repay_within_block_;
   const bool fits_before_sweep_;
   const int64_t block_size_;
-  WeightSlabs values_;        // in model order until grids of the model's layout are fitted, then in sweep order
-  WeightSlabs errors_;        // e of the current block
-  CodeSlabs codes_;           // in model order
-  std::vector<float> costs_;  // by column while groups are fitted in model order, then by step
+  WeightSlabs values_;  // in model order until grids of the model's layout are fitted, then in sweep order
+  WeightSlabs errors_;  // e of the current block
+  CodeSlabs codes_;     // in model order
+  // By column while groups are fitted in model order, then by step.
+  std::vector<float> costs_;
+  std::vector<float> diagonal_;
   double statistic_ = 0;
   std::vector<double> squares_;  // sum of e^2, by row
   std::vector<std::unique_ptr<FittedGrid>> fits_;

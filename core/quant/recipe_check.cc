@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
+#include "core/quant/binary_coded_grid.h"
 #include "core/quant/name_suggestion.h"
 #include "core/quant/parameter_table.h"
 #include "core/quant/part_registry.h"
@@ -24,6 +25,17 @@ constexpr IllegalCombination kIllegalCombinations[] = {
      "solver 'optq' weighs errors by a sensitivity, and 'uniform' has none: set sensitivity=input, or solver=nearest"},
     {"symmetric", [](const Parameters& p) { return p.Bool("symmetric") && p.Int("bits") == 1; },
      "a symmetric 1-bit grid has the two levels 0 and -2 max: set symmetric=false, or bits=2 and more"},
+    {"bits", [](const Parameters& p) { return p.Text("grid") == "binary_coded" && p.Int("bits") > 4; },
+     "grid 'binary_coded' searches codebooks of 1 to 4 planes: set bits=4 or less, or grid=uniform"},
+    {"linear_bits",
+     [](const Parameters& p) {
+       return p.Text("grid") == "binary_coded" && p.Int("linear_bits") != 0 && p.Int("linear_bits") < p.Int("bits");
+     },
+     "the linear step cannot have fewer bits than the binary codes made of it: set linear_bits to bits or more, or to "
+     "0 "
+     "for a good one"},
+    {"codebooks", [](const Parameters& p) { return p.Text("grid") == "binary_coded" && HasTooManyCodebooks(p); },
+     "there are more than 100000 sets of so many linear bits and planes: set codebooks=spanning, or fewer linear_bits"},
     {"symmetric_range",
      [](const Parameters& p) { return p.Text("symmetric_range") == "authors" && !p.Bool("symmetric"); },
      "symmetric_range=authors means something with symmetric=true only: set that too"},

@@ -1,5 +1,6 @@
 #include "core/quant/stored_tensors.h"
 
+#include <cstring>
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -75,6 +76,18 @@ absl::StatusOr<std::vector<uint8_t>> TakeCodes(StoredWeight& stored, absl::strin
   ASSIGN_OR_RETURN(const std::string bytes, TakeTensor(stored, suffix, Dtype::kU8, {rows, PackedBytes(count, bits)}));
   RETURN_IF_ERROR(CheckPadding(stored, suffix, bytes, rows, count * bits));
   return std::vector<uint8_t>(bytes.begin(), bytes.end());
+}
+
+absl::StatusOr<std::vector<int32_t>> TakeGroupIndex(StoredWeight& stored, int64_t cols, int64_t groups) {
+  ASSIGN_OR_RETURN(const std::string bytes, TakeTensor(stored, "group_index", Dtype::kI32, {cols}));
+  std::vector<int32_t> index(cols);
+  std::memcpy(index.data(), bytes.data(), bytes.size());
+  for (int64_t c = 0; c < cols; ++c) {
+    if (index[c] >= 0 && index[c] < groups) continue;
+    return MalformedWeight(
+        stored, absl::StrFormat("tensor 'group_index' is %d at input %d; there are %d groups", index[c], c, groups));
+  }
+  return index;
 }
 
 absl::Status CheckNothingIsLeft(const StoredWeight& stored) {

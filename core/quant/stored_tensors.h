@@ -33,6 +33,9 @@ absl::StatusOr<std::string> TakeTensor(StoredWeight& stored, absl::string_view s
 absl::StatusOr<std::vector<uint8_t>> TakeCodes(StoredWeight& stored, absl::string_view suffix, int64_t rows,
                                                int64_t count, int bits);
 
+// Tensor "group_index", I32 [cols]: each column's group, 0..groups-1.
+absl::StatusOr<std::vector<int32_t>> TakeGroupIndex(StoredWeight& stored, int64_t cols, int64_t groups);
+
 // A tensor that the description does not call for would be left out of decoding: better to refuse than to guess.
 absl::Status CheckNothingIsLeft(const StoredWeight& stored);
 

@@ -1,6 +1,5 @@
 // Packed tensors of a file back into a UniformWeight. Hostile input: shapes, sizes and values are all checked.
 #include <cmath>
-#include <cstring>
 #include <nlohmann/json.hpp>
 
 #include "absl/strings/str_format.h"
@@ -62,18 +61,6 @@ absl::Status CheckScales(const StoredWeight& stored, const UniformLayout& layout
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::vector<int32_t>> TakeGroupIndex(StoredWeight& stored, const UniformLayout& layout) {
-  ASSIGN_OR_RETURN(const std::string bytes, TakeTensor(stored, "group_index", Dtype::kI32, {layout.cols}));
-  std::vector<int32_t> index(layout.cols);
-  std::memcpy(index.data(), bytes.data(), bytes.size());
-  for (int64_t c = 0; c < layout.cols; ++c) {
-    if (index[c] >= 0 && index[c] < layout.groups()) continue;
-    return MalformedWeight(stored, absl::StrFormat("tensor 'group_index' is %d at input %d; there are %d groups",
-                                                   index[c], c, layout.groups()));
-  }
-  return index;
-}
-
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<QuantizedWeight>> ReadUniformWeight(StoredWeight stored) {
@@ -87,7 +74,7 @@ absl::StatusOr<std::unique_ptr<QuantizedWeight>> ReadUniformWeight(StoredWeight 
     ASSIGN_OR_RETURN(tensors.zeros, TakeCodes(stored, "zeros", layout.scale_rows(), layout.groups(), layout.bits));
   }
   if (layout.has_group_index) {
-    ASSIGN_OR_RETURN(tensors.group_index, TakeGroupIndex(stored, layout));
+    ASSIGN_OR_RETURN(tensors.group_index, TakeGroupIndex(stored, layout.cols, layout.groups()));
   }
   RETURN_IF_ERROR(CheckNothingIsLeft(stored));
   return std::make_unique<UniformWeight>(layout, std::move(tensors));

@@ -48,6 +48,16 @@ std::vector<int64_t> GoldenFiles::Shape(const std::string& file, const std::stri
   return Open(file).Find(tensor)->shape;
 }
 
+std::vector<double> GoldenFiles::ReadF64(const std::string& file, const std::string& tensor) {
+  const SafetensorsFile& opened = Open(file);
+  const TensorEntry* entry = opened.Find(tensor);
+  EXPECT_TRUE(entry != nullptr && entry->dtype == Dtype::kF64) << file << " " << tensor;
+  if (entry == nullptr || entry->dtype != Dtype::kF64) return {};
+  std::vector<double> values(entry->elements());
+  std::memcpy(values.data(), opened.Bytes(*entry).data(), values.size() * sizeof(double));
+  return values;
+}
+
 Matrix GoldenFiles::Read(const std::string& file, const std::string& tensor) {
   const SafetensorsFile& opened = Open(file);
   const TensorEntry* entry = opened.Find(tensor);

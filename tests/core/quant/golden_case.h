@@ -24,6 +24,8 @@ class GoldenFiles {
   bool Has(const std::string& file, const std::string& tensor);
   // Float tensors as f32, U8 and I32 as they count; the last dimension becomes the columns, all others the rows.
   Matrix Read(const std::string& file, const std::string& tensor);
+  // The same of an F64 tensor, flat and unrounded.
+  std::vector<double> ReadF64(const std::string& file, const std::string& tensor);
   std::vector<int64_t> Shape(const std::string& file, const std::string& tensor);
 
  private:

@@ -23,9 +23,18 @@ namespace {
 // Values that a parameter takes in these tests, the usual one first.
 std::vector<Json> ValuesOf(const ParameterInfo& info) {
   static const std::map<std::string, std::vector<Json>> kNumbers = {
-      {"bits", {4, 1, 2, 3, 5, 6, 7, 8}}, {"group_size", {16, -1, 1, 3}}, {"scale_bits", {3, 0, 1, 8}},
-      {"zero_bits", {3, 0, 2, 8}},        {"tile_rows", {16, 1, 50}},     {"outlier_threshold", {0.2, 1e-3, 5}},
+      {"bits", {4, 1, 2, 3, 5, 6, 7, 8}},
+      {"group_size", {16, -1, 1, 3}},
+      {"scale_bits", {3, 0, 1, 8}},
+      {"zero_bits", {3, 0, 2, 8}},
+      {"tile_rows", {16, 1, 50}},
+      {"outlier_threshold", {0.2, 1e-3, 5}},
       {"binary_block_size", {8, 128, 1}},
+      {"linear_bits", {0, 6}},
+      {"scale_points", {3, 1}},
+      {"scale_range", {2, 8}},
+      {"roundings", {1, 2}},
+      {"bcq_rounds", {3, 0}},
   };
   if (const auto numbers = kNumbers.find(info.name); numbers != kNumbers.end()) return numbers->second;
   if (info.type == ParameterType::kBool) return {info.default_value, info.default_value == "true" ? "false" : "true"};
