@@ -220,6 +220,48 @@ def plot(found, title, path):
     pyplot.close(figure)
 
 
+def common_arguments(parser, results, page, sections):
+    """Options that every experiment has."""
+    parser.add_argument("--smollm2", type=pathlib.Path, help="folder of SmolLM2-135M")
+    parser.add_argument("--shared", type=pathlib.Path, default=ROOT.parent / "shared", help="reference material (default ../shared)")
+    parser.add_argument("--models", default="quantd-tiny-llama,quantd-tiny-opt,smollm2")
+    parser.add_argument("--sections", default=",".join(sections))
+    parser.add_argument("--seeds", default="1,2,3")
+    parser.add_argument("--threads", type=int, default=0)
+    parser.add_argument("--quant", type=pathlib.Path, default=ROOT / "build/release/bin/quant")
+    parser.add_argument("--results", type=pathlib.Path, default=ROOT / results, help="kept reports")
+    parser.add_argument("--kept", action="store_true", help="run nothing: the page of what was run so far, other rows left out")
+    parser.add_argument("--page", type=pathlib.Path, default=ROOT / page)
+
+
+def settings(args):
+    """By model."""
+    found = {}
+    for name in args.models.split(","):
+        if name != "smollm2":
+            data = ROOT / "data"
+            found[name] = Setting(name, data / "models" / name, data / "books/calibration.txt", data / "books/heldout.txt",
+                                  sequences=64, length=256, context=512, windows=32)
+            continue
+        texts = args.shared / "data/calibration/c4.utf8", args.shared / "data/wikitext2/wiki.test.raw"
+        if args.smollm2 is None or not all(path.exists() for path in (args.smollm2, *texts)):
+            print("SKIPPED: SmolLM2-135M or its texts are not here; see --help", file=sys.stderr)
+            continue
+        found[name] = Setting("SmolLM2-135M-Instruct", args.smollm2, *texts, sequences=16, length=512, context=512, windows=16)
+    return found
+
+
+def measure(runner, setting, methods, seeds):
+    """Nothing when fewer than half of the methods were run."""
+    found = summaries([row for method in methods for row in runner.rows(setting, method, seeds)])
+    return found if 2 * len(found) >= len(methods) else []
+
+
+def section_page(title, found, picture, page):
+    plot(found, title, picture)
+    return f"### {title}\n\n{table(found)}\n\n![{title}]({picture.relative_to(page.parent)})\n"
+
+
 def with_packages(script, requirements):
     """Runs this script again in an environment that has what its plots need, made once below build/."""
     folder = ROOT / "build/experiment-venv"
