@@ -10,7 +10,7 @@ namespace {
 
 constexpr double kLargestF16 = 65504;
 
-void ReadColumn(const FitColumns& columns, int64_t row, std::vector<double>& weights) {
+void ReadRow(const FitColumns& columns, int64_t row, std::vector<float>& weights) {
   const int64_t slab = row / kSlabRows;
   for (int64_t c = 0; c < columns.count; ++c) {
     weights[c] = columns.weights.column(slab, columns.first + c)[row % kSlabRows];
@@ -23,10 +23,10 @@ void FitRows(const ExecutionContext& context, const FitColumns& columns, const M
              const FitRow& fit_row) {
   context.pool().ParallelFor(columns.weights.slabs(), [&](int64_t slab) {
     auto worker = make_worker();
-    std::vector<double> weights(columns.count);
+    std::vector<float> weights(columns.count);
     for (int64_t r = 0; r < columns.weights.rows_in(slab); ++r) {
       const int64_t row = columns.weights.first_row(slab) + r;
-      ReadColumn(columns, row, weights);
+      ReadRow(columns, row, weights);
       fit_row(worker, weights, row);
     }
   });
@@ -75,7 +75,7 @@ absl::StatusOr<std::unique_ptr<FittedGrid>> BinaryCodedGrid::Fit(const Execution
   BinaryLevels levels(columns.weights.rows(), options_.storage.planes);
   FitRows(
       context, columns, [&] { return std::make_unique<BinaryCodedSearch>(options_.search, kernels); },
-      [&](const std::unique_ptr<BinaryCodedSearch>& search, const std::vector<double>& weights, int64_t row) {
+      [&](const std::unique_ptr<BinaryCodedSearch>& search, const std::vector<float>& weights, int64_t row) {
         SetRow(search->Search(weights, costs), row, levels);
       });
   RETURN_IF_ERROR(CheckLevels(levels, columns, options_.storage.scale_dtype));
@@ -104,8 +104,9 @@ absl::StatusOr<std::unique_ptr<FittedGrid>> BcqGrid::Fit(const ExecutionContext&
   BinaryLevels levels(columns.weights.rows(), options_.storage.planes);
   FitRows(
       context, columns, [] { return 0; },
-      [&](int /*worker*/, const std::vector<double>& weights, int64_t row) {
-        levels.SetRow(row, FitBcq(weights, {}, fit_options).alphas, 0, options_.storage.scale_dtype);
+      [&](int /*worker*/, const std::vector<float>& weights, int64_t row) {
+        const std::vector<double> exact(weights.begin(), weights.end());
+        levels.SetRow(row, FitBcq(exact, {}, fit_options).alphas, 0, options_.storage.scale_dtype);
       });
   RETURN_IF_ERROR(CheckLevels(levels, columns, options_.storage.scale_dtype));
   return std::make_unique<FittedBinaryGrid>(BinaryCodedKernelsFor(context.isa()), std::move(levels));

@@ -5,6 +5,7 @@
 #define QUANTD_CORE_QUANT_BINARY_CODED_KERNEL_LOOPS_H_
 
 #include <cstdint>
+#include <cstring>
 #include <limits>
 
 #include "core/quant/binary_coded_kernels.h"
@@ -34,48 +35,60 @@ void PickLevel(const float* values, const float* __restrict level_values, const 
   for (int i = 0; i < kLanes; ++i) indices[i] = static_cast<uint16_t>(index[i]);
 }
 
-void PairCosts(const BorderedPair* __restrict pairs, int64_t count, const double* __restrict values,
-               const double* __restrict weight_sums, const double* __restrict product_sums, double* __restrict costs) {
-  for (int64_t p = 0; p < count; ++p) {
-    const double* __restrict u = values + pairs[p].lower * kScaleLanes;
-    const double* __restrict v = values + pairs[p].upper * kScaleLanes;
-    const double* __restrict a = weight_sums + pairs[p].border * kScaleLanes;
-    const double* __restrict b = product_sums + pairs[p].border * kScaleLanes;
-    double* __restrict cost = costs + p * kScaleLanes;
-    for (int i = 0; i < kScaleLanes; ++i) cost[i] = (v[i] - u[i]) * (2.0 * b[i] - a[i] * (u[i] + v[i]));
+void CountHalfPoints(const double* __restrict values, int64_t count, double inverse_scale, double zero, int limit,
+                     uint16_t* __restrict indices) {
+  const double top = limit;
+  for (int64_t k = 0; k < count; ++k) {
+    double points = 2.0 * (values[k] * inverse_scale + zero) + 1.0;
+    points = points > 0.0 ? points : 0.0;
+    points = points < top ? points : top;
+    indices[k] = static_cast<uint16_t>(static_cast<int32_t>(points));
   }
 }
 
-void LeastCodebook(const uint16_t* __restrict pairs_of_books, const uint16_t* __restrict last_points, int64_t books,
-                   int pairs_per_book, const double* __restrict costs, const double* __restrict last_costs,
-                   double* __restrict least, int64_t* __restrict which) {
-  double best[kScaleLanes];
-  int64_t arg[kScaleLanes];
-  for (int i = 0; i < kScaleLanes; ++i) {
-    best[i] = std::numeric_limits<double>::infinity();
-    arg[i] = 0;
+// One double of every scale; narrower registers take several. Left to itself the compiler gathers over pairs.
+using Lanes = double __attribute__((vector_size(kScaleLanes * sizeof(double))));
+using Indices = int64_t __attribute__((vector_size(kScaleLanes * sizeof(int64_t))));
+
+inline void Load(const double* from, Lanes& lanes) {
+  std::memcpy(&lanes, from, sizeof(lanes));
+}
+
+void PairCosts(const BorderedPair* pairs, int64_t count, const double* values, const double* weight_sums,
+               const double* product_sums, double* costs) {
+  for (int64_t p = 0; p < count; ++p) {
+    Lanes u, v, a, b;
+    Load(values + pairs[p].lower * kScaleLanes, u);
+    Load(values + pairs[p].upper * kScaleLanes, v);
+    Load(weight_sums + pairs[p].border * kScaleLanes, a);
+    Load(product_sums + pairs[p].border * kScaleLanes, b);
+    const Lanes cost = (v - u) * (2.0 * b - a * (u + v));
+    std::memcpy(costs + p * kScaleLanes, &cost, sizeof(cost));
   }
+}
+
+void LeastCodebook(const uint16_t* pairs_of_books, const uint16_t* last_points, int64_t books, int pairs_per_book,
+                   const double* costs, const double* last_costs, double* least, int64_t* which) {
+  Lanes best = Lanes{} + std::numeric_limits<double>::infinity();
+  Indices arg = {};
   for (int64_t book = 0; book < books; ++book) {
-    double sum[kScaleLanes];
-    const double* __restrict last = last_costs + last_points[book] * kScaleLanes;
-    for (int i = 0; i < kScaleLanes; ++i) sum[i] = last[i];
+    Lanes sum;
+    Load(last_costs + last_points[book] * kScaleLanes, sum);
     for (int p = 0; p < pairs_per_book; ++p) {
-      const double* __restrict cost = costs + pairs_of_books[book * pairs_per_book + p] * kScaleLanes;
-      for (int i = 0; i < kScaleLanes; ++i) sum[i] += cost[i];
+      Lanes cost;
+      Load(costs + pairs_of_books[book * pairs_per_book + p] * kScaleLanes, cost);
+      sum += cost;
     }
-    for (int i = 0; i < kScaleLanes; ++i) {
-      arg[i] = sum[i] < best[i] ? book : arg[i];
-      best[i] = sum[i] < best[i] ? sum[i] : best[i];
-    }
+    const Indices better = sum < best;
+    arg = better ? Indices{} + book : arg;
+    best = better ? sum : best;
   }
-  for (int i = 0; i < kScaleLanes; ++i) {
-    least[i] = best[i];
-    which[i] = arg[i];
-  }
+  std::memcpy(least, &best, sizeof(best));
+  std::memcpy(which, &arg, sizeof(arg));
 }
 
 constexpr BinaryCodedKernels TableFor(Isa isa) {
-  return {isa, &PickLevel, &PairCosts, &LeastCodebook};
+  return {isa, &PickLevel, &CountHalfPoints, &PairCosts, &LeastCodebook};
 }
 
 }  // namespace

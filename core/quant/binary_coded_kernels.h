@@ -25,6 +25,10 @@ struct BinaryCodedKernels {
   // out with the rows of one slab next to each other; `nearest` may be `values`.
   void (*pick_level)(const float* values, const float* level_values, const float* borders, int levels, int64_t stride,
                      float* nearest, uint16_t* indices);
+  // indices[k] = how many of the half points 0, 1/2, 1, .. (limit of them) are at most values[k] / scale + zero, with
+  // inverse_scale = 1 / scale.
+  void (*count_half_points)(const double* values, int64_t count, double inverse_scale, double zero, int limit,
+                            uint16_t* indices);
   // costs[p][lane] of pair p = 2 B (v - u) + A (u^2 - v^2): what it changes when weights below the border, with sums
   // A = sum h and B = sum h w, move from value v = values[upper] down to u = values[lower]. values [points, lanes],
   // sums [borders, lanes].

@@ -59,39 +59,46 @@ class BinaryCodedSearch {
   BinaryCodedSearch(const BinarySearchOptions& options, const BinaryCodedKernels& kernels);
 
   // `costs` h >= 0, as many as `weights`. All 0: as if all were 1.
-  BinaryCodes Search(absl::Span<const float> weights, absl::Span<const float> costs);
-  BinaryCodes Search(absl::Span<const double> weights, absl::Span<const double> costs);
+  BinaryCodes Search(absl::Span<const float> weights, absl::Span<const double> costs);
 
  private:
-  struct Weight {
-    double value, cost;
+  struct Lanes {
+    double scale[kScaleLanes];
+    double zero[kScaleLanes];
   };
-  struct Lanes;
 
-  BinaryCodes SearchPrepared();
-  void Prepare();
-  void SumBelow(double border, int64_t& from, double& weight_sum, double& product_sum) const;
-  double CostOf(const BinaryCodes& codes) const;
-  bool CanBeStored(const BinaryCodes& codes) const;
+  void SortWeights(absl::Span<const float> weights);
+  void SumWeights(absl::Span<const double> costs);
+  Lanes LanesFrom(int first) const;
+  void SumBelowBorders(const Lanes& lanes, int lane);
+  void SetValues(const Lanes& lanes);
   void TryLanes(int first, BinaryCodes& best);
+  bool CanBeStored(const BinaryCodes& codes) const;
+  double CostOf(const BinaryCodes& codes) const;
   void TryUniform(BinaryCodes& best) const;
 
   const BinarySearchOptions options_;
   const BinaryCodedKernels& kernels_;
   const CodebookTable& table_;
+  const int points_;       // 2^n
+  const int half_points_;  // borders lie at these
   std::vector<BorderedPair> pairs_;
-  std::vector<int> used_borders_;     // half points that some pair needs, rising
-  std::vector<Weight> weights_;       // by value
+  // Of the weights in rising order.
+  std::vector<uint64_t> order_;  // their bits, made to compare as they do, above their index
+  std::vector<double> values_;
   std::vector<double> weight_sums_;   // [count + 1], sum of h over the first k
   std::vector<double> product_sums_;  // likewise of h w
   double square_sum_ = 0;             // of h w^2
   double lo_ = 0;
   double hi_ = 0;
-  std::vector<double> lane_values_;    // [2^n, lanes]
-  std::vector<double> lane_weights_;   // [2^(n+1), lanes]
-  std::vector<double> lane_products_;  // likewise
-  std::vector<double> pair_costs_;     // [pairs, lanes]
-  std::vector<double> last_costs_;     // [2^n, lanes]
+  // Of one batch of scales.
+  std::vector<uint16_t> indices_;       // [count]: half points at or below a weight
+  std::vector<int32_t> weights_below_;  // [half points + 1]
+  std::vector<double> lane_values_;     // [points, lanes]
+  std::vector<double> lane_weights_;    // [half points, lanes]: sum of h below
+  std::vector<double> lane_products_;   // likewise of h w
+  std::vector<double> pair_costs_;      // [pairs, lanes]
+  std::vector<double> last_costs_;      // [points, lanes]
 };
 
 }  // namespace quantd

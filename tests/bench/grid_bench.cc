@@ -1,6 +1,7 @@
 // One layer of SmolLM2-135M's shapes under each grid, against the same layer under GPTQ's: what a grid costs beside the
 // column sweep that all of them need. Both are timed in the same run.
-//   ratio_to_gptq   time of the grid / time of uniform 3 bits in groups of 64, factor and packing included
+//   ratio_to_gptq   time of the grid / time of uniform 3 bits in groups of 64 (BM_BinarySearch: of the same groups),
+//                   factor and packing included
 #include <chrono>
 #include <cmath>
 #include <nlohmann/json.hpp>
@@ -62,6 +63,34 @@ void Configure(benchmark::internal::Benchmark* bench) {
 
 BENCHMARK_CAPTURE(BM_Grid, spqr, "spqr")->Apply(Configure);
 BENCHMARK_CAPTURE(BM_Grid, billm, "billm")->Apply(Configure);
+
+// Arguments: rows, columns, group size (-1: a row). The search for 5 -> 3 bits, rounding and packing included, against
+// GPTQ's factor and sweep of the same matrix.
+void BM_BinarySearch(benchmark::State& state, const char* codebooks) {
+  const Layer layer(state.range(0), state.range(1));
+  const int64_t group_size = state.range(2);
+  const Json search_alone = {
+      {"bits", 3}, {"group_size", group_size}, {"linear_bits", 5}, {"codebooks", codebooks}, {"solver", "nearest"}};
+  const Parameters search = MakeRecipe("gptqt", search_alone, {}).value().parameters;
+  const Parameters gptq = MakeRecipe("gptq", {{"bits", 3}, {"group_size", group_size}}, {}).value().parameters;
+  double seconds = 0, gptq_seconds = 0;
+  for (auto _ : state) {
+    gptq_seconds += SecondsOf(layer, gptq);
+    const double iteration = SecondsOf(layer, search);
+    seconds += iteration;
+    state.SetIterationTime(iteration);
+  }
+  state.counters["ratio_to_gptq"] = seconds / gptq_seconds;
+}
+
+void ConfigureSearch(benchmark::internal::Benchmark* bench) {
+  bench->ArgNames({"rows", "cols", "group"});
+  for (const int64_t side : {576, 2048}) bench->Args({side, side, -1})->Args({side, side, side == 576 ? 64 : 128});
+  bench->Iterations(3)->UseManualTime()->Unit(benchmark::kMillisecond);
+}
+
+BENCHMARK_CAPTURE(BM_BinarySearch, spanning, "spanning")->Apply(ConfigureSearch);
+BENCHMARK_CAPTURE(BM_BinarySearch, all, "all")->Apply(ConfigureSearch);
 
 }  // namespace
 }  // namespace quantd::bench

@@ -21,7 +21,7 @@ constexpr int64_t kCols = 96;
 constexpr uint64_t kWeightSeed = 171;
 constexpr uint64_t kHessianSeed = 172;
 
-std::vector<double> RowOf(const Matrix& matrix, int64_t row) {
+std::vector<float> RowOf(const Matrix& matrix, int64_t row) {
   const absl::Span<const float> values = matrix.view().row_span(row);
   return {values.begin(), values.end()};
 }
@@ -78,7 +78,7 @@ TEST_F(BinaryCodedTest, MergingChangesNoValue) {
 }
 
 // The cost that the search reports is that of rounding each weight, step by step as the handbook has it.
-double CostByHand(const BinaryCodes& codes, const std::vector<double>& weights, const std::vector<double>& costs,
+double CostByHand(const BinaryCodes& codes, const std::vector<float>& weights, const std::vector<double>& costs,
                   int linear_bits) {
   double total = 0;
   for (size_t k = 0; k < weights.size(); ++k) {
@@ -123,10 +123,10 @@ TEST_F(BinaryCodedTest, NeverCostsMoreThanTheUniformGrid) {
       BinaryCodedSearch search(options, ScalarBinaryCodedKernels());
       for (int64_t row = 0; row < 40; ++row) {
         const double cost = search.Search(RowOf(*weight, row), Diagonal()).cost;
-        const std::vector<double> values = RowOf(*weight, row);
+        const std::vector<float> values = RowOf(*weight, row);
         const auto [least, greatest] = std::minmax_element(values.begin(), values.end());
-        const double lo = std::min(0.0, *least);
-        const double scale = (std::max(0.0, *greatest) - lo) / ((1 << planes) - 1);
+        const double lo = std::min(0.0f, *least);
+        const double scale = (std::max(0.0f, *greatest) - lo) / ((1 << planes) - 1);
         const double zero = std::nearbyint(-lo / scale);
         double uniform_cost = 0;
         for (int64_t c = 0; c < kCols; ++c) {

@@ -37,8 +37,10 @@ class GoldenSearch {
   }
 
  private:
-  absl::Span<const double> RowOf(int64_t row) const {
-    return absl::MakeConstSpan(weights_).subspan(row * costs_.size(), costs_.size());
+  // Stored as f64, but f32 numbers as all weights are.
+  std::vector<float> RowOf(int64_t row) const {
+    const absl::Span<const double> values = absl::MakeConstSpan(weights_).subspan(row * costs_.size(), costs_.size());
+    return {values.begin(), values.end()};
   }
   std::vector<double> Read(const std::string& tag, const char* tensor) const {
     return files_.ReadF64(file_, absl::StrCat(tag, ".", tensor));
