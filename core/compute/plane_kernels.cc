@@ -1,6 +1,7 @@
 #include "core/compute/plane_kernels.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "core/tensor/dtype.h"
 
@@ -103,6 +104,82 @@ void MultiplyTile(const PlaneArrays& arrays, int64_t tile, const float* tables, 
   }
 }
 
+int RoundedInput(float x, float inverse) {
+  return static_cast<int>(std::nearbyint(x * inverse));
+}
+
+void BuildRoundedTables(const float* x, int64_t lines, int token, int tokens, int16_t* tables, float* quantum,
+                        float* sum) {
+  float largest = 0;
+  for (int64_t i = 0; i < lines * kPlaneInputs; ++i) largest = std::max(largest, std::abs(x[i]));
+  const bool zero = largest < kSmallestRounded;
+  const float inverse = zero ? 0 : kRoundedMax / largest;
+  *quantum = zero ? 0 : largest / kRoundedMax;
+  int total = 0;
+  for (int64_t t = 0; t < lines * kRoundedTables; ++t) {
+    const float* line = x + t / kRoundedTables * kPlaneInputs;
+    int16_t* table = tables + (t * tokens + token) * kRoundedSize;
+    for (int s = 0; s < kRoundedSize; ++s) {
+      const float* in = line + t % kRoundedTables * kTableInputs + s / kTableSize * (kPlaneInputs / 2);
+      int entry = 0;
+      for (int k = 0; k < kTableInputs; ++k) entry += s >> k & 1 ? RoundedInput(in[k], inverse) : 0;
+      table[s] = static_cast<int16_t>(entry);
+    }
+    total += table[kTableSize - 1] + table[kRoundedSize - 1];
+  }
+  *sum = static_cast<float>(total);
+}
+
+// Of one row, span and token, in the rounded form.
+int RoundedPlaneSum(const PlaneArrays& a, const PlaneSpan& span, int64_t row, int plane, int token, int tokens,
+                    const int16_t* tables) {
+  const uint32_t* words = a.bits + a.LineOffset(row / kPlaneRows, span.first, span.first, span.lines) +
+                          plane * kPlaneRows + row % kPlaneRows;
+  int sum = 0;
+  for (int64_t line = 0; line < span.lines; ++line) {
+    const uint32_t word = words[line * a.planes * kPlaneRows];
+    for (int64_t t = 0; t < kRoundedTables; ++t) {
+      const int16_t* table = tables + (((span.first + line) * kRoundedTables + t) * tokens + token) * kRoundedSize;
+      sum += table[word >> (t * kTableInputs) & 15] + table[16 + (word >> (16 + t * kTableInputs) & 15)];
+    }
+  }
+  return sum;
+}
+
+float RoundedRowProduct(const PlaneArrays& a, int64_t row, const RoundedTables& tables, int token, int tokens) {
+  float result = 0;
+  PlaneSpan span;
+  for (int64_t line = 0; line < a.lines; line += span.lines) {
+    span = SpanAt(a, line);
+    const RowScaling scaling(a, row, span.group);
+    const float quantum = tables.quanta[line * tokens + token];
+    const float inputs = tables.sums[line * tokens + token];
+    if (a.free) result += scaling.scale() * quantum * inputs;
+    int integers = 0;
+    for (int plane = 0; plane < a.planes; ++plane) {
+      const int sum = RoundedPlaneSum(a, span, row, plane, token, tokens, tables.tables);
+      if (a.free) {
+        result += scaling.of_plane(plane) * quantum * static_cast<float>(sum);
+      } else {
+        integers += static_cast<int>(scaling.of_plane(plane)) * sum;
+      }
+    }
+    if (!a.free) result += scaling.scale() * quantum * (scaling.base() * inputs + static_cast<float>(integers));
+  }
+  return result;
+}
+
+void MultiplyTileRounded(const PlaneArrays& arrays, int64_t tile, const RoundedTables& tables, int tokens, float* out,
+                         int64_t out_stride) {
+  const int64_t first = tile * kTileBlocks * kPlaneRows;
+  const int64_t end = std::min(arrays.rows, first + kTileBlocks * kPlaneRows);
+  for (int t = 0; t < tokens; ++t) {
+    for (int64_t row = first; row < end; ++row) {
+      out[t * out_stride + row - first] = RoundedRowProduct(arrays, row, tables, t, tokens);
+    }
+  }
+}
+
 void DecodeSpan(const PlaneArrays& a, const PlaneSpan& span, int64_t row, float* out) {
   const RowScaling scaling(a, row, span.group);
   const uint32_t* words =
@@ -128,8 +205,12 @@ void DecodeRow(const PlaneArrays& arrays, int64_t row, float* out) {
 }  // namespace
 
 const PlaneKernels& ScalarPlaneKernels() {
-  static constexpr PlaneKernels kTable = {
-      .isa = Isa::kScalar, .build_tables = &BuildTables, .multiply_tile = &MultiplyTile, .decode_row = &DecodeRow};
+  static constexpr PlaneKernels kTable = {.isa = Isa::kScalar,
+                                          .build_tables = &BuildTables,
+                                          .multiply_tile = &MultiplyTile,
+                                          .build_rounded_tables = &BuildRoundedTables,
+                                          .multiply_tile_rounded = &MultiplyTileRounded,
+                                          .decode_row = &DecodeRow};
   return kTable;
 }
 

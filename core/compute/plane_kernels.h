@@ -22,8 +22,8 @@ inline constexpr int64_t kPlaneInputs = 32;  // consecutive inputs of each of th
 inline constexpr int64_t kTableInputs = 4;   // inputs of one table of sums
 inline constexpr int64_t kTableSize = 16;
 inline constexpr int64_t kLineTables = kPlaneInputs / kTableInputs;
-inline constexpr int64_t kTileBlocks = 4;  // blocks of rows that share the tables of a span while they are in L1
-inline constexpr int64_t kSpanLines = 8;   // lines of a span at most: its tables are 4 KiB a token
+inline constexpr int64_t kTileBlocks = 8;  // blocks of rows that share the tables of a span while they are in L1
+inline constexpr int64_t kSpanLines = 8;   // lines of a span at most: its tables are 4 or 2 KiB a token
 inline constexpr int kMaxTokens = 4;       // that one call multiplies, looking up the same bits
 
 // A line is 64 bytes: for each of 16 rows a word whose bit k belongs to the line's k-th input. A span is a run of at
@@ -71,6 +71,21 @@ inline PlaneSpan SpanAt(const PlaneArrays& arrays, int64_t first) {
   return {group, first, std::min(kSpanLines, end - first)};
 }
 
+// Tables of the rounded form, [line, kRoundedTables, token, kRoundedSize] 16-bit integers. A register of them serves
+// eight inputs: entries below 16 are sums of inputs 4t..4t+3 of the line, the others of inputs 16+4t..16+4t+3.
+inline constexpr int64_t kRoundedTables = 4;
+inline constexpr int64_t kRoundedSize = 32;
+inline constexpr int kRoundedMax = 8191;  // magnitude of an input: four of them stay within int16
+
+inline constexpr float kSmallestRounded = 0x1p-100f;  // largest inputs below it count as zeros
+
+struct RoundedTables {
+  const int16_t* tables;
+  // [line, token], the span's in its first line.
+  const float* quanta;  // input = quantum * integer
+  const float* sums;    // of the span's integers
+};
+
 struct PlaneKernels {
   Isa isa;
   // Tables of `count` inputs (a multiple of kTableInputs) of token `token` among `tokens`:
@@ -83,6 +98,16 @@ struct PlaneKernels {
   // entries of all tables.
   void (*multiply_tile)(const PlaneArrays& arrays, int64_t tile, const float* tables, int tokens, float* out,
                         int64_t out_stride);
+  // Tables of one span's inputs. quantum = (largest magnitude) / kRoundedMax; the integers are the inputs times
+  // (kRoundedMax / largest magnitude), rounded to nearest, half to even; all zero below kSmallestRounded. The inputs
+  // are finite.
+  void (*build_rounded_tables)(const float* x, int64_t lines, int token, int tokens, int16_t* tables, float* quantum,
+                               float* sum);
+  // As multiply_tile, where a span adds, P_i being the integer that plane i looks up,
+  //   kIntegers: (scale * quantum) * (base * sum + (step_0 * P_0 + step_1 * P_1 ...))     the inner sum in integers
+  //   kFree:     (offset * quantum) * sum, then (alpha_0 * quantum) * P_0 ... one after the other
+  void (*multiply_tile_rounded)(const PlaneArrays& arrays, int64_t tile, const RoundedTables& tables, int tokens,
+                                float* out, int64_t out_stride);
   // The row's values in the order of groups: lines * kPlaneInputs of them.
   void (*decode_row)(const PlaneArrays& arrays, int64_t row, float* out);
 };

@@ -149,6 +149,19 @@ void SumInputs(const float* tables, int64_t count, float* sums) {
   }
 }
 
+// results: [blocks of the tile, kTokens, 16].
+template <int kTokens>
+void StoreResults(const PlaneArrays& a, int64_t tile, const float* results, float* out, int64_t out_stride) {
+  for (int64_t b = 0; b < a.tile_blocks(tile); ++b) {
+    const int64_t rows = std::min(kPlaneRows, a.rows - (tile * kTileBlocks + b) * kPlaneRows);
+    const auto mask = static_cast<__mmask16>((1u << rows) - 1);
+    for (int t = 0; t < kTokens; ++t) {
+      float* const to = out + t * out_stride + b * kPlaneRows;
+      _mm512_mask_storeu_ps(to, mask, _mm512_loadu_ps(results + (b * kTokens + t) * kRegister));
+    }
+  }
+}
+
 template <int kPlanes, int kTokens>
 void MultiplyTile(const PlaneArrays& a, int64_t tile, const float* tables, float* out, int64_t out_stride) {
   const int64_t first_block = tile * kTileBlocks;
@@ -169,29 +182,172 @@ void MultiplyTile(const PlaneArrays& a, int64_t tile, const float* tables, float
       AddScaled<kPlanes, kTokens>(BlockScaling(a, first_block + b, span.group), a.free, input_sums, sums, results[b]);
     }
   }
-  for (int64_t b = 0; b < blocks; ++b) {
-    const int64_t rows = std::min(kPlaneRows, a.rows - (first_block + b) * kPlaneRows);
-    const auto mask = static_cast<__mmask16>((1u << rows) - 1);
+  StoreResults<kTokens>(a, tile, results[0], out, out_stride);
+}
+
+// Integers of a line's inputs, in order.
+inline __m512i RoundedLine(const float* x, __m512 inverse) {
+  const __m512i low = _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_loadu_ps(x), inverse));
+  const __m512i high = _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_loadu_ps(x + kRegister), inverse));
+  return _mm512_inserti64x4(_mm512_castsi256_si512(_mm512_cvtepi32_epi16(low)), _mm512_cvtepi32_epi16(high), 1);
+}
+
+// Lanes 0..15 hold input `first` of the line where their bit is set, lanes 16..31 input `first` + 16.
+inline __m512i Spread(__m512i inputs, int first, __mmask32 bits) {
+  const __m512i which = _mm512_inserti64x4(_mm512_castsi256_si512(_mm256_set1_epi16(static_cast<int16_t>(first))),
+                                           _mm256_set1_epi16(static_cast<int16_t>(first + 16)), 1);
+  return _mm512_maskz_permutexvar_epi16(bits, which, inputs);
+}
+
+void BuildRoundedTables(const float* x, int64_t lines, int token, int tokens, int16_t* tables, float* quantum,
+                        float* sum) {
+  __m512 magnitudes = _mm512_setzero_ps();
+  for (int64_t i = 0; i < lines * kPlaneInputs; i += kRegister) {
+    magnitudes = _mm512_max_ps(magnitudes, _mm512_abs_ps(_mm512_loadu_ps(x + i)));
+  }
+  const float largest = _mm512_reduce_max_ps(magnitudes);
+  const bool zero = largest < kSmallestRounded;
+  *quantum = zero ? 0 : largest / kRoundedMax;
+  const __m512 inverse = _mm512_set1_ps(zero ? 0 : kRoundedMax / largest);
+  __m512i total = _mm512_setzero_si512();
+  const __m512i ones = _mm512_set1_epi16(1);
+  for (int64_t line = 0; line < lines; ++line) {
+    const __m512i inputs = RoundedLine(x + line * kPlaneInputs, inverse);
+    total = _mm512_dpwssd_epi32(total, inputs, ones);
+#pragma GCC unroll 4
+    for (int t = 0; t < kRoundedTables; ++t) {
+      const __m512i low = _mm512_add_epi16(Spread(inputs, 4 * t, 0xAAAAAAAA), Spread(inputs, 4 * t + 1, 0xCCCCCCCC));
+      const __m512i high =
+          _mm512_add_epi16(Spread(inputs, 4 * t + 2, 0xF0F0F0F0), Spread(inputs, 4 * t + 3, 0xFF00FF00));
+      _mm512_storeu_si512(tables + ((line * kRoundedTables + t) * tokens + token) * kRoundedSize,
+                          _mm512_add_epi16(low, high));
+    }
+  }
+  *sum = static_cast<float>(_mm512_reduce_add_epi32(total));
+}
+
+// Lookups of one plane and token go to two registers in turn, so that none waits for the one before.
+template <int kPlanes, int kTokens>
+struct RoundedSums {
+  __m512i plane[kPlanes][kTokens][2];
+};
+
+template <int kTable, int kPlanes, int kTokens>
+inline __attribute__((always_inline)) void AddRoundedTable(const __m512i* words, const int16_t* tables,
+                                                           RoundedSums<kPlanes, kTokens>& sums) {
+  const __m512i low_bits = _mm512_set1_epi16(15);
+  const __m512i upper_half = _mm512_set1_epi32(16 << 16);
+  __m512i table[kTokens];
+#pragma GCC unroll 8
+  for (int t = 0; t < kTokens; ++t) table[t] = _mm512_loadu_si512(tables + (kTable * kTokens + t) * kRoundedSize);
+#pragma GCC unroll 8
+  for (int p = 0; p < kPlanes; ++p) {
+    __m512i index = words[p];
+    if constexpr (kTable > 0)
+      index = _mm512_mulhi_epu16(index, _mm512_set1_epi16(static_cast<int16_t>(1 << (16 - 4 * kTable))));
+    index = _mm512_ternarylogic_epi32(index, low_bits, upper_half, 0xEA);  // (index & 15) | upper half's 16
+#pragma GCC unroll 8
     for (int t = 0; t < kTokens; ++t) {
-      float* const to = out + t * out_stride + b * kPlaneRows;
-      _mm512_mask_storeu_ps(to, mask, _mm512_loadu_ps(results[b] + t * kRegister));
+      __m512i& sum = sums.plane[p][t][kTable % 2];
+      sum = _mm512_dpwssd_epi32(sum, _mm512_permutexvar_epi16(index, table[t]), _mm512_set1_epi16(1));
     }
   }
 }
 
-using TileFunction = void (*)(const PlaneArrays&, int64_t, const float*, float*, int64_t);
-#define QUANTD_TILE_ROW(planes) \
-  { &MultiplyTile<planes, 1>, &MultiplyTile<planes, 2>, &MultiplyTile<planes, 3>, &MultiplyTile<planes, 4> }
-constexpr TileFunction kTileFunctions[kMaxPlanes][kMaxTokens] = {
-    QUANTD_TILE_ROW(1), QUANTD_TILE_ROW(2), QUANTD_TILE_ROW(3), QUANTD_TILE_ROW(4),
-    QUANTD_TILE_ROW(5), QUANTD_TILE_ROW(6), QUANTD_TILE_ROW(7), QUANTD_TILE_ROW(8),
-};
-#undef QUANTD_TILE_ROW
+template <int kPlanes, int kTokens>
+inline __attribute__((always_inline)) void AddRoundedLine(const uint32_t* bits, const int16_t* tables,
+                                                          RoundedSums<kPlanes, kTokens>& sums) {
+  __m512i words[kPlanes];
+#pragma GCC unroll 8
+  for (int p = 0; p < kPlanes; ++p) {
+    words[p] = _mm512_loadu_si512(bits + p * kPlaneRows);
+  }
+  AddRoundedTable<0>(words, tables, sums);
+  AddRoundedTable<1>(words, tables, sums);
+  AddRoundedTable<2>(words, tables, sums);
+  AddRoundedTable<3>(words, tables, sums);
+}
+
+template <int kPlanes, int kTokens>
+inline __attribute__((always_inline)) void AddRoundedScaled(const BlockScaling& scaling, bool free, const float* quanta,
+                                                            const float* input_sums,
+                                                            const RoundedSums<kPlanes, kTokens>& sums, float* results) {
+  const __m512 scale = scaling.scale();
+#pragma GCC unroll 8
+  for (int t = 0; t < kTokens; ++t) {
+    const __m512 quantum = _mm512_set1_ps(quanta[t]);
+    const __m512 inputs = _mm512_set1_ps(input_sums[t]);
+    const __m512 factor = _mm512_mul_ps(scale, quantum);
+    __m512 result = _mm512_loadu_ps(results + t * kRegister);
+    __m512i integers = _mm512_setzero_si512();
+    if (free) result = _mm512_add_ps(result, _mm512_mul_ps(factor, inputs));
+#pragma GCC unroll 8
+    for (int p = 0; p < kPlanes; ++p) {
+      const __m512i sum = _mm512_add_epi32(sums.plane[p][t][0], sums.plane[p][t][1]);
+      if (free) {
+        const __m512 alpha = _mm512_mul_ps(scaling.alpha(p), quantum);
+        result = _mm512_add_ps(result, _mm512_mul_ps(alpha, _mm512_cvtepi32_ps(sum)));
+      } else {
+        integers = _mm512_add_epi32(integers, _mm512_mullo_epi32(scaling.step(p), sum));
+      }
+    }
+    if (!free) {
+      const __m512 base = _mm512_mul_ps(_mm512_cvtepi32_ps(scaling.base()), inputs);
+      result = _mm512_add_ps(result, _mm512_mul_ps(factor, _mm512_add_ps(base, _mm512_cvtepi32_ps(integers))));
+    }
+    _mm512_storeu_ps(results + t * kRegister, result);
+  }
+}
+
+template <int kPlanes, int kTokens>
+void MultiplyTileRounded(const PlaneArrays& a, int64_t tile, const RoundedTables& tables, float* out,
+                         int64_t out_stride) {
+  const int64_t first_block = tile * kTileBlocks;
+  const int64_t blocks = a.tile_blocks(tile);
+  float results[kTileBlocks][kTokens * kRegister] = {};
+  constexpr int64_t kLineSize = kRoundedTables * kTokens * kRoundedSize;
+  PlaneSpan span;
+  for (int64_t first = 0; first < a.lines; first += span.lines) {
+    span = SpanAt(a, first);
+    const int16_t* const span_tables = tables.tables + first * kLineSize;
+    const uint32_t* bits = a.bits + a.LineOffset(first_block, first, first, span.lines);
+    for (int64_t b = 0; b < blocks; ++b) {
+      RoundedSums<kPlanes, kTokens> sums = {};
+      for (int64_t line = 0; line < span.lines; ++line, bits += kPlanes * kPlaneRows) {
+        AddRoundedLine<kPlanes, kTokens>(bits, span_tables + line * kLineSize, sums);
+      }
+      AddRoundedScaled<kPlanes, kTokens>(BlockScaling(a, first_block + b, span.group), a.free,
+                                         tables.quanta + first * kTokens, tables.sums + first * kTokens, sums,
+                                         results[b]);
+    }
+  }
+  StoreResults<kTokens>(a, tile, results[0], out, out_stride);
+}
+
+#define QUANTD_TOKENS(function, planes) \
+  { &function<planes, 1>, &function<planes, 2>, &function<planes, 3>, &function<planes, 4> }
+#define QUANTD_PLANES(function)                                                                                        \
+  {                                                                                                                    \
+    QUANTD_TOKENS(function, 1), QUANTD_TOKENS(function, 2), QUANTD_TOKENS(function, 3), QUANTD_TOKENS(function, 4),    \
+        QUANTD_TOKENS(function, 5), QUANTD_TOKENS(function, 6), QUANTD_TOKENS(function, 7), QUANTD_TOKENS(function, 8) \
+  }
 
 void MultiplyTile(const PlaneArrays& arrays, int64_t tile, const float* tables, int tokens, float* out,
                   int64_t out_stride) {
-  kTileFunctions[arrays.planes - 1][tokens - 1](arrays, tile, tables, out, out_stride);
+  using Function = void (*)(const PlaneArrays&, int64_t, const float*, float*, int64_t);
+  static constexpr Function kFunctions[kMaxPlanes][kMaxTokens] = QUANTD_PLANES(MultiplyTile);
+  kFunctions[arrays.planes - 1][tokens - 1](arrays, tile, tables, out, out_stride);
 }
+
+void MultiplyTileRounded(const PlaneArrays& arrays, int64_t tile, const RoundedTables& tables, int tokens, float* out,
+                         int64_t out_stride) {
+  using Function = void (*)(const PlaneArrays&, int64_t, const RoundedTables&, float*, int64_t);
+  static constexpr Function kFunctions[kMaxPlanes][kMaxTokens] = QUANTD_PLANES(MultiplyTileRounded);
+  kFunctions[arrays.planes - 1][tokens - 1](arrays, tile, tables, out, out_stride);
+}
+
+#undef QUANTD_PLANES
+#undef QUANTD_TOKENS
 
 // Sixteen inputs of one row at a time, their bits as masks.
 void DecodeSpan(const PlaneArrays& a, const PlaneSpan& span, int64_t row, float* out) {
@@ -230,8 +386,12 @@ void DecodeRow(const PlaneArrays& arrays, int64_t row, float* out) {
 }  // namespace
 
 const PlaneKernels& Avx512PlaneKernels() {
-  static constexpr PlaneKernels kTable = {
-      .isa = Isa::kAvx512, .build_tables = &BuildTables, .multiply_tile = &MultiplyTile, .decode_row = &DecodeRow};
+  static constexpr PlaneKernels kTable = {.isa = Isa::kAvx512,
+                                          .build_tables = &BuildTables,
+                                          .multiply_tile = &MultiplyTile,
+                                          .build_rounded_tables = &BuildRoundedTables,
+                                          .multiply_tile_rounded = &MultiplyTileRounded,
+                                          .decode_row = &DecodeRow};
   return kTable;
 }
 

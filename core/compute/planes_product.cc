@@ -25,40 +25,73 @@ void InGroupOrder(const BinaryPlanes& weight, const float* from, std::vector<flo
   }
 }
 
-// Tables of up to kMaxTokens rows of `a`.
-std::vector<float> BuildTables(const PlaneKernels& kernels, const BinaryPlanes& weight, const MatrixView& a) {
-  const int64_t inputs = weight.arrays().lines * kPlaneInputs;
-  std::vector<float> tables(static_cast<size_t>(inputs / kTableInputs * kTableSize * a.rows));
-  std::vector<float> x(static_cast<size_t>(inputs));
-  for (int64_t r = 0; r < a.rows; ++r) {
-    InGroupOrder(weight, a.row(r), x);
-    kernels.build_tables(x.data(), inputs, static_cast<int>(r), static_cast<int>(a.rows), tables.data());
+// What one product looks up: the tables of up to kMaxTokens rows of `a`, in either form.
+class ProductTables {
+ public:
+  ProductTables(const PlaneKernels& kernels, const BinaryPlanes& weight, const MatrixView& a,
+                PlaneArithmetic arithmetic)
+      : kernels_(kernels), arrays_(weight.arrays()), tokens_(static_cast<int>(a.rows)) {
+    std::vector<float> x(static_cast<size_t>(arrays_.lines * kPlaneInputs));
+    for (int t = 0; t < tokens_; ++t) {
+      InGroupOrder(weight, a.row(t), x);
+      arithmetic == PlaneArithmetic::kExact ? BuildExact(x, t) : BuildRounded(x, t);
+    }
   }
-  return tables;
-}
+
+  int tokens() const { return tokens_; }
+  void MultiplyTile(int64_t tile, float* out, int64_t stride) const {
+    if (rounded_.empty()) return kernels_.multiply_tile(arrays_, tile, exact_.data(), tokens_, out, stride);
+    const RoundedTables tables = {rounded_.data(), quanta_.data(), sums_.data()};
+    kernels_.multiply_tile_rounded(arrays_, tile, tables, tokens_, out, stride);
+  }
+
+ private:
+  void BuildExact(const std::vector<float>& x, int token) {
+    exact_.resize(x.size() / kTableInputs * kTableSize * static_cast<size_t>(tokens_));
+    kernels_.build_tables(x.data(), static_cast<int64_t>(x.size()), token, tokens_, exact_.data());
+  }
+
+  void BuildRounded(const std::vector<float>& x, int token) {
+    const int64_t line_tables = kRoundedTables * kRoundedSize * tokens_;
+    rounded_.resize(static_cast<size_t>(arrays_.lines * line_tables));
+    quanta_.resize(static_cast<size_t>(arrays_.lines * tokens_));
+    sums_.resize(quanta_.size());
+    PlaneSpan span;
+    for (int64_t line = 0; line < arrays_.lines; line += span.lines) {
+      span = SpanAt(arrays_, line);
+      const int64_t cell = line * tokens_ + token;
+      kernels_.build_rounded_tables(x.data() + line * kPlaneInputs, span.lines, token, tokens_,
+                                    rounded_.data() + line * line_tables, &quanta_[cell], &sums_[cell]);
+    }
+  }
+
+  const PlaneKernels& kernels_;
+  const PlaneArrays& arrays_;
+  const int tokens_;
+  std::vector<float> exact_;
+  std::vector<int16_t> rounded_;
+  std::vector<float> quanta_, sums_;
+};
 
 // At most kMaxTokens rows of `a`.
 void MultiplyFew(const ExecutionContext& context, const MatrixView& a, const BinaryPlanes& weight,
-                 MutableMatrixView out, bool accumulate) {
-  const PlaneKernels& kernels = PlaneKernelsFor(context.isa());
-  const PlaneArrays& arrays = weight.arrays();
-  const std::vector<float> tables = BuildTables(kernels, weight, a);
-  const auto tokens = static_cast<int>(a.rows);
+                 MutableMatrixView out, const PlanesProductOptions& options) {
+  const ProductTables tables(PlaneKernelsFor(context.isa()), weight, a, options.arithmetic);
   const auto add = VectorKernelsFor(context.isa()).add;
   // Neighbouring tiles go to one thread, which then reads one stream; how many has no influence on results.
-  const int64_t tiles = arrays.tiles();
+  const int64_t tiles = weight.arrays().tiles();
   const int64_t parts = std::min<int64_t>(tiles, 4 * context.threads());
   context.pool().ParallelFor(parts, [&](int64_t part) {
     for (int64_t tile = tiles * part / parts; tile < tiles * (part + 1) / parts; ++tile) {
       const int64_t first = tile * kTileRows;
-      if (!accumulate) {
-        kernels.multiply_tile(arrays, tile, tables.data(), tokens, out.data + first, out.stride);
+      if (!options.accumulate) {
+        tables.MultiplyTile(tile, out.data + first, out.stride);
         continue;
       }
       float products[kMaxTokens * kTileRows];
-      kernels.multiply_tile(arrays, tile, tables.data(), tokens, products, kTileRows);
-      for (int t = 0; t < tokens; ++t) {
-        add(products + t * kTileRows, out.row(t) + first, std::min(kTileRows, arrays.rows - first));
+      tables.MultiplyTile(tile, products, kTileRows);
+      for (int t = 0; t < tables.tokens(); ++t) {
+        add(products + t * kTileRows, out.row(t) + first, std::min(kTileRows, weight.rows() - first));
       }
     }
   });
@@ -67,11 +100,11 @@ void MultiplyFew(const ExecutionContext& context, const MatrixView& a, const Bin
 }  // namespace
 
 void MultiplyPlanes(const ExecutionContext& context, const MatrixView& a, const BinaryPlanes& weight,
-                    MutableMatrixView out, bool accumulate) {
+                    MutableMatrixView out, const PlanesProductOptions& options) {
   if (a.rows <= kMaxPlaneVectors) {
     for (int64_t row = 0; row < a.rows; row += kMaxTokens) {
       const int64_t rows = std::min<int64_t>(kMaxTokens, a.rows - row);
-      MultiplyFew(context, a.Rows(row, rows), weight, out.Rows(row, rows), accumulate);
+      MultiplyFew(context, a.Rows(row, rows), weight, out.Rows(row, rows), options);
     }
     return;
   }
@@ -80,7 +113,7 @@ void MultiplyPlanes(const ExecutionContext& context, const MatrixView& a, const 
     const int64_t first = tile * kDecodedRows;
     Matrix decoded(std::min(kDecodedRows, weight.rows() - first), weight.cols());
     weight.DecodeRows(context.isa(), first, decoded.view());
-    MatMulTransposed(context, a, decoded.view(), out.Cols(first, decoded.rows()), accumulate);
+    MatMulTransposed(context, a, decoded.view(), out.Cols(first, decoded.rows()), options.accumulate);
   });
 }
 

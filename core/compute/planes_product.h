@@ -12,6 +12,16 @@ namespace quantd {
 // rows at a time.
 inline constexpr int64_t kMaxPlaneVectors = 8;
 
+enum class PlaneArithmetic {
+  kExact,    // tables in f32
+  kRounded,  // inputs rounded to 14 bits, at most 256 of them with a common quantum; about twice as fast
+};
+
+struct PlanesProductOptions {
+  bool accumulate = false;
+  PlaneArithmetic arithmetic = PlaneArithmetic::kExact;
+};
+
 // out[m, n] = a[m, k] * weight[n, k]^T      (+ out when accumulate).
 //
 // Results are the same for any number of threads. For m <= kMaxPlaneVectors they are also the same for any instruction
@@ -20,10 +30,13 @@ inline constexpr int64_t kMaxPlaneVectors = 8;
 //     gamma_q * sum over inputs c of |a_c| * (|offset_g| + sum of |alphas_g|)              kFree
 // with gamma_q = q u / (1 - q u), u = 2^-24, q = 2 + 64 + planes + 3 + spans: three roundings within a table, 63 more
 // within a span of up to 64 tables, those of scaling it, and one a span (plane_kernels.h); spans is cols / 256 or the
-// number of groups, whatever is more, rounded up. For larger m they have the bits of MatMulTransposed with the decoded
+// number of groups, whatever is more, rounded up. kRounded adds the error of rounding the inputs, where largest_c is
+// the largest magnitude among the inputs of c's span,
+//     sum over inputs c of largest_c / 16382 * |weight_c|,
+// and needs less of gamma. For larger m they have the bits of MatMulTransposed with the decoded
 // weight.
 void MultiplyPlanes(const ExecutionContext& context, const MatrixView& a, const BinaryPlanes& weight,
-                    MutableMatrixView out, bool accumulate = false);
+                    MutableMatrixView out, const PlanesProductOptions& options = {});
 
 // q of the bound above.
 int64_t PlaneRoundings(const PlanesLayout& layout);

@@ -76,13 +76,15 @@ class PlanesProductTest : public testing::TestWithParam<PlanesLayout> {
 
   MatrixView a(int64_t rows) const { return wide_a_.view().Cols(2, layout_.cols).Rows(0, rows); }
 
-  Matrix Run(const ExecutionOptions& options, int64_t rows, bool accumulate) const {
+  Matrix Run(const ExecutionOptions& options, int64_t rows, bool accumulate,
+             PlaneArithmetic arithmetic = PlaneArithmetic::kExact) const {
     const auto context = ExecutionContext::Create(options).value();
     Matrix out = RandomMatrix(rows, layout_.rows, 3);
     if (!accumulate) {
       for (float& value : out.span()) value = std::numeric_limits<float>::quiet_NaN();
     }
-    MultiplyPlanes(*context, a(rows), *random_.weight, out.view(), accumulate);
+    MultiplyPlanes(*context, a(rows), *random_.weight, out.view(),
+                   {.accumulate = accumulate, .arithmetic = arithmetic});
     return out;
   }
 
@@ -134,11 +136,13 @@ TEST_P(PlanesProductTest, FewRowsAreTheSumInF64) {
 TEST_P(PlanesProductTest, FewRowsHaveTheSameBitsForAnyThreadsAndInstructionSet) {
   for (const bool accumulate : {false, true}) {
     for (const int64_t rows : {1, 2, 3, 4, 5, 8}) {
-      const Matrix expected = Run({.threads = 1, .isa_at_most = "scalar"}, rows, accumulate);
-      for (const char* isa : kIsas) {
-        for (const int threads : {1, 2, 3, 8}) {
-          const Matrix out = Run({.threads = threads, .isa_at_most = isa}, rows, accumulate);
-          EXPECT_TRUE(SameBits(out, expected)) << isa << " " << threads << " " << rows;
+      for (const PlaneArithmetic arithmetic : {PlaneArithmetic::kExact, PlaneArithmetic::kRounded}) {
+        const Matrix expected = Run({.threads = 1, .isa_at_most = "scalar"}, rows, accumulate, arithmetic);
+        for (const char* isa : kIsas) {
+          for (const int threads : {1, 2, 3, 8}) {
+            const Matrix out = Run({.threads = threads, .isa_at_most = isa}, rows, accumulate, arithmetic);
+            EXPECT_TRUE(SameBits(out, expected)) << isa << " " << threads << " " << rows;
+          }
         }
       }
     }
