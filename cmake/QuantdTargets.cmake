@@ -1,6 +1,7 @@
 # One static library per layer, one binary per folder that has a main, one test binary per layer.
 # Sources are globbed: a new file needs no edit here. File name suffixes say how a file is compiled:
 #   *_avx2.cc    -mavx2 -mfma -mf16c          *_avx512.cc   -mavx512{f,bw,dq,vl,vnni}
+#                                             *_avx512vbmi.cc   -mavx512vbmi as well
 
 set(QUANTD_AVX512_FLAGS -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni -mfma -mf16c)
 
@@ -13,6 +14,8 @@ function(quantd_isa_flags)
       set_source_files_properties(${source} PROPERTIES COMPILE_OPTIONS "-mavx2;-mfma;-mf16c;-O3")
     elseif(source MATCHES "_avx512\\.cc$")
       set_source_files_properties(${source} PROPERTIES COMPILE_OPTIONS "${QUANTD_AVX512_FLAGS};-O3")
+    elseif(source MATCHES "_avx512vbmi\\.cc$")
+      set_source_files_properties(${source} PROPERTIES COMPILE_OPTIONS "${QUANTD_AVX512_FLAGS};-mavx512vbmi;-O3")
     endif()
   endforeach()
 endfunction()

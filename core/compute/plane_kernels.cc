@@ -116,16 +116,15 @@ void BuildRoundedTables(const float* x, int64_t lines, int token, int tokens, in
   const float inverse = zero ? 0 : kRoundedMax / largest;
   *quantum = zero ? 0 : largest / kRoundedMax;
   int total = 0;
-  for (int64_t t = 0; t < lines * kRoundedTables; ++t) {
-    const float* line = x + t / kRoundedTables * kPlaneInputs;
-    int16_t* table = tables + (t * tokens + token) * kRoundedSize;
-    for (int s = 0; s < kRoundedSize; ++s) {
-      const float* in = line + t % kRoundedTables * kTableInputs + s / kTableSize * (kPlaneInputs / 2);
+  for (int64_t t = 0; t < lines * kLineTables; ++t) {
+    const float* in = x + t * kTableInputs;
+    int16_t* table = tables + (t * tokens + token) * kTableSize;
+    for (int s = 0; s < kTableSize; ++s) {
       int entry = 0;
       for (int k = 0; k < kTableInputs; ++k) entry += s >> k & 1 ? RoundedInput(in[k], inverse) : 0;
       table[s] = static_cast<int16_t>(entry);
     }
-    total += table[kTableSize - 1] + table[kRoundedSize - 1];
+    total += table[kTableSize - 1];
   }
   *sum = static_cast<float>(total);
 }
@@ -138,9 +137,9 @@ int RoundedPlaneSum(const PlaneArrays& a, const PlaneSpan& span, int64_t row, in
   int sum = 0;
   for (int64_t line = 0; line < span.lines; ++line) {
     const uint32_t word = words[line * a.planes * kPlaneRows];
-    for (int64_t t = 0; t < kRoundedTables; ++t) {
-      const int16_t* table = tables + (((span.first + line) * kRoundedTables + t) * tokens + token) * kRoundedSize;
-      sum += table[word >> (t * kTableInputs) & 15] + table[16 + (word >> (16 + t * kTableInputs) & 15)];
+    for (int64_t t = 0; t < kLineTables; ++t) {
+      const int16_t* table = tables + (((span.first + line) * kLineTables + t) * tokens + token) * kTableSize;
+      sum += table[word >> (t * kTableInputs) & (kTableSize - 1)];
     }
   }
   return sum;
@@ -202,6 +201,11 @@ void DecodeRow(const PlaneArrays& arrays, int64_t row, float* out) {
   }
 }
 
+bool HasByteShuffles() {
+  static const bool kHas = __builtin_cpu_supports("avx512vbmi") != 0;
+  return kHas;
+}
+
 }  // namespace
 
 const PlaneKernels& ScalarPlaneKernels() {
@@ -217,7 +221,7 @@ const PlaneKernels& ScalarPlaneKernels() {
 const PlaneKernels& PlaneKernelsFor(Isa isa) {
   switch (isa) {
     case Isa::kAvx512:
-      return Avx512PlaneKernels();
+      return HasByteShuffles() ? Avx512VbmiPlaneKernels() : Avx512PlaneKernels();
     case Isa::kAvx2:
     case Isa::kScalar:
       break;

@@ -71,10 +71,9 @@ inline PlaneSpan SpanAt(const PlaneArrays& arrays, int64_t first) {
   return {group, first, std::min(kSpanLines, end - first)};
 }
 
-// Tables of the rounded form, [line, kRoundedTables, token, kRoundedSize] 16-bit integers. A register of them serves
-// eight inputs: entries below 16 are sums of inputs 4t..4t+3 of the line, the others of inputs 16+4t..16+4t+3.
-inline constexpr int64_t kRoundedTables = 4;
-inline constexpr int64_t kRoundedSize = 32;
+// Tables of the rounded form take kRoundedLine int16 a line and token; their order is that of the kernels which build
+// and read them.
+inline constexpr int64_t kRoundedLine = kLineTables * kTableSize;
 inline constexpr int kRoundedMax = 8191;  // magnitude of an input: four of them stay within int16
 
 inline constexpr float kSmallestRounded = 0x1p-100f;  // largest inputs below it count as zeros
@@ -112,11 +111,12 @@ struct PlaneKernels {
   void (*decode_row)(const PlaneArrays& arrays, int64_t row, float* out);
 };
 
-// The table of `isa`, which CPU and operating system must support: ExecutionContext::isa() is such a one.
+// The best table for `isa`, which CPU and operating system must support: ExecutionContext::isa() is such a one.
 const PlaneKernels& PlaneKernelsFor(Isa isa);
 
 const PlaneKernels& ScalarPlaneKernels();
 const PlaneKernels& Avx512PlaneKernels();
+const PlaneKernels& Avx512VbmiPlaneKernels();  // AVX-512 machines since 2018, but not all that Isa::kAvx512 admits
 
 }  // namespace quantd
 

@@ -52,7 +52,7 @@ class ProductTables {
   }
 
   void BuildRounded(const std::vector<float>& x, int token) {
-    const int64_t line_tables = kRoundedTables * kRoundedSize * tokens_;
+    const int64_t line_tables = kRoundedLine * tokens_;
     rounded_.resize(static_cast<size_t>(arrays_.lines * line_tables));
     quanta_.resize(static_cast<size_t>(arrays_.lines * tokens_));
     sums_.resize(quanta_.size());
