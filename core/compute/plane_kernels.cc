@@ -104,10 +104,6 @@ void MultiplyTile(const PlaneArrays& arrays, int64_t tile, const float* tables, 
   }
 }
 
-int RoundedInput(float x, float inverse) {
-  return static_cast<int>(std::nearbyint(x * inverse));
-}
-
 void BuildRoundedTables(const float* x, int64_t lines, int token, int tokens, int16_t* tables, float* quantum,
                         float* sum) {
   float largest = 0;
@@ -119,9 +115,11 @@ void BuildRoundedTables(const float* x, int64_t lines, int token, int tokens, in
   for (int64_t t = 0; t < lines * kLineTables; ++t) {
     const float* in = x + t * kTableInputs;
     int16_t* table = tables + (t * tokens + token) * kTableSize;
+    int integers[kTableInputs];
+    for (int k = 0; k < kTableInputs; ++k) integers[k] = static_cast<int>(std::nearbyint(in[k] * inverse));
     for (int s = 0; s < kTableSize; ++s) {
       int entry = 0;
-      for (int k = 0; k < kTableInputs; ++k) entry += s >> k & 1 ? RoundedInput(in[k], inverse) : 0;
+      for (int k = 0; k < kTableInputs; ++k) entry += s >> k & 1 ? integers[k] : 0;
       table[s] = static_cast<int16_t>(entry);
     }
     total += table[kTableSize - 1];
@@ -223,6 +221,7 @@ const PlaneKernels& PlaneKernelsFor(Isa isa) {
     case Isa::kAvx512:
       return HasByteShuffles() ? Avx512VbmiPlaneKernels() : Avx512PlaneKernels();
     case Isa::kAvx2:
+      return Avx2PlaneKernels();
     case Isa::kScalar:
       break;
   }

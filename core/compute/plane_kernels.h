@@ -115,6 +115,7 @@ struct PlaneKernels {
 const PlaneKernels& PlaneKernelsFor(Isa isa);
 
 const PlaneKernels& ScalarPlaneKernels();
+const PlaneKernels& Avx2PlaneKernels();
 const PlaneKernels& Avx512PlaneKernels();
 const PlaneKernels& Avx512VbmiPlaneKernels();  // AVX-512 machines since 2018, but not all that Isa::kAvx512 admits
 

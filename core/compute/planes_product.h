@@ -32,9 +32,9 @@ struct PlanesProductOptions {
 // within a span of up to 64 tables, those of scaling it, and one a span (plane_kernels.h); spans is cols / 256 or the
 // number of groups, whatever is more, rounded up. kRounded adds the error of rounding the inputs, where largest_c is
 // the largest magnitude among the inputs of c's span,
-//     sum over inputs c of largest_c / 16382 * |weight_c|,
-// and needs less of gamma. For larger m they have the bits of MatMulTransposed with the decoded
-// weight.
+//     sum over inputs c of largest_c / 16300 * |weight_c|,
+// (half a quantum and what rounds before) and needs less of gamma. For larger m they have the bits of MatMulTransposed
+// with the decoded weight.
 void MultiplyPlanes(const ExecutionContext& context, const MatrixView& a, const BinaryPlanes& weight,
                     MutableMatrixView out, const PlanesProductOptions& options = {});
 
