@@ -3,6 +3,7 @@ import filecmp
 import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 import struct
@@ -27,7 +28,7 @@ def quant(*arguments, **options):
 
 def job(out, *more, model=LLAMA, recipe="gptq", tokens=(4, 64), **options):
     """A small job; `tokens`: calibration sequences and their length."""
-    calibration = ["--calibration", CALIBRATION, "--sequences", tokens[0], "--length", tokens[1]] if recipe != "rtn" else []
+    calibration = ["--calibration", CALIBRATION, "--sequences", tokens[0], "--length", tokens[1]] if recipe not in ("rtn", "bcq") else []
     return quant("run", "--model", model, "--recipe", recipe, *calibration, "--evaluation", HELDOUT, "--context", 64,
                  "--windows", 4, "--out", out, "--json", *more, **options)
 
@@ -69,7 +70,8 @@ class WholeJobs(Scratch):
                 self.assertGreater(certificate["modules"], 30)
 
     def test_every_preset_reads_back_with_the_size_it_reports(self):
-        for model, recipe in ((LLAMA, "spqr"), (OPT, "spqr"), (LLAMA, "billm"), (OPT, "billm"), (LLAMA, "oac"), (OPT, "oac-binary")):
+        for model, recipe in ((LLAMA, "spqr"), (OPT, "spqr"), (LLAMA, "billm"), (OPT, "billm"), (LLAMA, "oac"), (OPT, "oac-binary"),
+                              (LLAMA, "gptqt"), (OPT, "gptqt"), (OPT, "bcq")):
             with self.subTest(model=model.name, recipe=recipe):
                 out = self.path(f"{model.name}-{recipe}")
                 report = self.succeeded(job(out, model=model, recipe=recipe))
@@ -86,20 +88,38 @@ class WholeJobs(Scratch):
                 self.assertLess(abs(files - accounted) / accounted, 0.001)
 
     def test_layouts_that_hold_no_such_grid_are_refused_before_the_work(self):
-        for recipe in ("spqr", "billm"):
+        for recipe in ("spqr", "billm", "gptqt", "bcq"):
             done = job(self.path("out"), "--export", "gptq", recipe=recipe)
             self.assertEqual(done.returncode, 3, done.stdout)
             self.assertEqual(json.loads(done.stdout)["error"]["reason"], "EXPORT_TARGET_CANNOT_HOLD")
 
     def test_bytes_do_not_depend_on_threads_or_runs(self):
-        folders = [self.path(name) for name in ("one", "two", "again")]
-        for folder, threads in zip(folders, (1, 2, 2)):
-            self.succeeded(job(folder, "--threads", threads, "--export", "gptq", "--set", "bits=3"))
-        for other in folders[1:]:
-            names = sorted(p.relative_to(other) for p in other.rglob("*") if p.is_file() and p.name not in VOLATILE)
-            self.assertGreater(len(names), 10)
-            for name in names:
-                self.assertTrue(filecmp.cmp(folders[0] / name, other / name, shallow=False), name)
+        for recipe, settings, files in (("gptq", ("--export", "gptq", "--set", "bits=3"), 10), ("oac", (), 4), ("oac-binary", (), 4),
+                                        ("gptqt", ("--set", "sensitivity=output_adaptive"), 4)):
+            with self.subTest(recipe=recipe):
+                folders = [self.path(f"{recipe}-{name}") for name in ("one", "two", "again")]
+                for folder, threads in zip(folders, (1, 2, 2)):
+                    self.succeeded(job(folder, "--threads", threads, *settings, recipe=recipe))
+                for other in folders[1:]:
+                    self.expect_same_files(folders[0], other, files)
+
+    def expect_same_files(self, folder, other, at_least):
+        names = sorted(p.relative_to(other) for p in other.rglob("*") if p.is_file() and p.name not in VOLATILE)
+        self.assertGreater(len(names), at_least)
+        for name in names:
+            self.assertTrue(filecmp.cmp(folder / name, other / name, shallow=False), name)
+
+    def test_plan_is_told_before_the_work(self):
+        done = job(self.path("out"), recipe="oac")
+        self.succeeded(done)
+        plan = done.stderr
+        for line in ("42 layers to quantize, 0 left as they are", "bits a quantized weight", "GB of memory",
+                     "passes over the original model, forward and backward", "layers' gradients",
+                     "gradients: hessian_model=boundary, labels=sampled", "at 7 boundaries"):
+            self.assertIn(line, plan)
+        shares = [float(share) for share in re.findall(r"([0-9.]+) %$", plan.split("share\n")[1].split("gradients:")[0], re.M)]
+        self.assertGreaterEqual(len(shares), 4)
+        self.assertAlmostEqual(sum(shares), 100, delta=0.05 * len(shares) + 1e-9)  # each is rounded to a tenth
 
     def test_rules_change_layers_and_skip_them(self):
         report = self.succeeded(job(self.path("out"), "--rule", "*.down_proj:bits=8", "--rule", "*layers.0.*:skip", recipe="rtn"))
