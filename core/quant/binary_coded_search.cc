@@ -17,10 +17,10 @@ int BorderOf(int lower, int upper, bool two_roundings) {
 
 }  // namespace
 
-std::vector<double> ScaleMultipliers(int count, double range) {
+std::vector<double> ScaleMultipliers(int count, double least, double greatest) {
   if (count <= 1) return {1.0};
   std::vector<double> multipliers(count);
-  for (int i = 0; i < count; ++i) multipliers[i] = 1 / range + (range - 1 / range) * i / (count - 1);
+  for (int i = 0; i < count; ++i) multipliers[i] = least + (greatest - least) * i / (count - 1);
   return multipliers;
 }
 

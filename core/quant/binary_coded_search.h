@@ -33,8 +33,8 @@ struct BinarySearchOptions {
   double largest_stored = std::numeric_limits<double>::infinity();
 };
 
-// `count` multipliers evenly from 1 / range to range; one: 1.
-std::vector<double> ScaleMultipliers(int count, double range);
+// `count` multipliers evenly from `least` to `greatest`; one: 1.
+std::vector<double> ScaleMultipliers(int count, double least, double greatest);
 
 // What a search found, in exact arithmetic: nothing is rounded to how it is stored.
 struct BinaryCodes {

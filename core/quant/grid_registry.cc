@@ -20,8 +20,8 @@ absl::Span<const GridChoice> GridChoices() {
   static constexpr const char* kBinaryParameters[] = {"binary_block_size", "saliency", "binary_search", "subtract_mean",
                                                       "scale_dtype"};
   static constexpr const char* kBinaryCodedParameters[] = {"bits",         "group_size",  "linear_bits", "codebooks",
-                                                           "scale_points", "scale_range", "search_zero", "roundings",
-                                                           "search_cost",  "scale_dtype"};
+                                                           "scale_points", "scale_from",  "scale_to",    "search_zero",
+                                                           "roundings",    "search_cost", "scale_dtype"};
   static constexpr const char* kBcqParameters[] = {"bits", "group_size", "bcq_rounds", "scale_dtype"};
   static constexpr GridChoice kGrids[] = {
       {{"uniform", "evenly spaced levels: one scale, and a zero point unless symmetric, for each row and group",

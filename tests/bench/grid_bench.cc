@@ -64,19 +64,30 @@ void Configure(benchmark::internal::Benchmark* bench) {
 BENCHMARK_CAPTURE(BM_Grid, spqr, "spqr")->Apply(Configure);
 BENCHMARK_CAPTURE(BM_Grid, billm, "billm")->Apply(Configure);
 
-// Arguments: rows, columns, group size (-1: a row). The search for 5 -> 3 bits, rounding and packing included, against
-// GPTQ's factor and sweep of the same matrix.
+double SecondsOfFits(const Layer& layer, const Grid& grid) {
+  const WeightSlabs slabs = CutIntoSlabs(BenchContext(), layer.weight.view());
+  const std::vector<float> diagonal(layer.weight.cols(), 1.5f);
+  const int64_t group = grid.columns_per_fit(layer.weight.cols());
+  const auto begin = std::chrono::steady_clock::now();
+  for (int64_t first = 0; first < layer.weight.cols(); first += group) {
+    const FitColumns columns = {slabs, first, group, {}, 0, absl::MakeConstSpan(diagonal).subspan(first, group)};
+    benchmark::DoNotOptimize(grid.Fit(BenchContext(), columns).value());
+  }
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+}
+
+// Arguments: rows, columns, group size (-1: a row). The search for 5 -> 3 bits against GPTQ's factor and sweep of the
+// same matrix.
 void BM_BinarySearch(benchmark::State& state, const char* codebooks) {
   const Layer layer(state.range(0), state.range(1));
   const int64_t group_size = state.range(2);
-  const Json search_alone = {
-      {"bits", 3}, {"group_size", group_size}, {"linear_bits", 5}, {"codebooks", codebooks}, {"solver", "nearest"}};
-  const Parameters search = MakeRecipe("gptqt", search_alone, {}).value().parameters;
+  const Json settings = {{"bits", 3}, {"group_size", group_size}, {"linear_bits", 5}, {"codebooks", codebooks}};
+  const auto grid = MakeGrid(MakeRecipe("gptqt", settings, {}).value().parameters);
   const Parameters gptq = MakeRecipe("gptq", {{"bits", 3}, {"group_size", group_size}}, {}).value().parameters;
   double seconds = 0, gptq_seconds = 0;
   for (auto _ : state) {
     gptq_seconds += SecondsOf(layer, gptq);
-    const double iteration = SecondsOf(layer, search);
+    const double iteration = SecondsOfFits(layer, *grid);
     seconds += iteration;
     state.SetIterationTime(iteration);
   }
@@ -85,12 +96,18 @@ void BM_BinarySearch(benchmark::State& state, const char* codebooks) {
 
 void ConfigureSearch(benchmark::internal::Benchmark* bench) {
   bench->ArgNames({"rows", "cols", "group"});
-  for (const int64_t side : {576, 2048}) bench->Args({side, side, -1})->Args({side, side, side == 576 ? 64 : 128});
+  for (const int64_t side : {576, 2048, 4096})
+    bench->Args({side, side, -1})->Args({side, side, side == 576 ? 64 : 128});
   bench->Iterations(3)->UseManualTime()->Unit(benchmark::kMillisecond);
 }
 
 BENCHMARK_CAPTURE(BM_BinarySearch, spanning, "spanning")->Apply(ConfigureSearch);
-BENCHMARK_CAPTURE(BM_BinarySearch, all, "all")->Apply(ConfigureSearch);
+BENCHMARK_CAPTURE(BM_BinarySearch, all, "all")
+    ->ArgNames({"rows", "cols", "group"})
+    ->Args({2048, 2048, -1})
+    ->Iterations(3)
+    ->UseManualTime()
+    ->Unit(benchmark::kMillisecond);
 
 }  // namespace
 }  // namespace quantd::bench

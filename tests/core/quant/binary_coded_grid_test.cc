@@ -58,7 +58,7 @@ std::vector<std::string> BytesOf(const QuantizedWeight& weight) {
 // The codebook's points are the sums of the merged form, in exact arithmetic.
 TEST_F(BinaryCodedTest, MergingChangesNoValue) {
   for (const bool two_roundings : {false, true}) {
-    BinaryCodedSearch search({.multipliers = ScaleMultipliers(16, 2), .two_roundings = two_roundings},
+    BinaryCodedSearch search({.multipliers = ScaleMultipliers(16, 0.5, 2), .two_roundings = two_roundings},
                              ScalarBinaryCodedKernels());
     for (int64_t row = 0; row < kRows; ++row) {
       const BinaryCodes codes = search.Search(RowOf(weight_, row), Diagonal());
@@ -99,7 +99,7 @@ TEST_F(BinaryCodedTest, ReportedCostIsThatOfItsCodes) {
       const int linear_bits = DefaultLinearBits(planes);
       BinaryCodedSearch search({.planes = planes,
                                 .linear_bits = linear_bits,
-                                .multipliers = ScaleMultipliers(11, 2),
+                                .multipliers = ScaleMultipliers(11, 0.5, 2),
                                 .two_roundings = two_roundings},
                                ScalarBinaryCodedKernels());
       for (int64_t row = 0; row < 20; ++row) {
@@ -119,7 +119,7 @@ TEST_F(BinaryCodedTest, NeverCostsMoreThanTheUniformGrid) {
     for (const int planes : {1, 2, 3, 4}) {
       BinarySearchOptions options = {.planes = planes, .linear_bits = planes + 1, .multipliers = {3.0}};
       BinaryCodedSearch uniform(options, ScalarBinaryCodedKernels());  // a scale that nothing fits
-      options.multipliers = ScaleMultipliers(8, 2);
+      options.multipliers = ScaleMultipliers(8, 0.5, 2);
       BinaryCodedSearch search(options, ScalarBinaryCodedKernels());
       for (int64_t row = 0; row < 40; ++row) {
         const double cost = search.Search(RowOf(*weight, row), Diagonal()).cost;

@@ -32,7 +32,8 @@ std::vector<Json> ValuesOf(const ParameterInfo& info) {
       {"binary_block_size", {8, 128, 1}},
       {"linear_bits", {0, 6}},
       {"scale_points", {3, 1}},
-      {"scale_range", {2, 8}},
+      {"scale_from", {0.3, 1}},
+      {"scale_to", {1.1, 8}},
       {"roundings", {1, 2}},
       {"bcq_rounds", {3, 0}},
   };
