@@ -94,6 +94,63 @@ void DotRows(const float* matrix, int64_t stride, const float* x, float* out, in
   for (int64_t r = 0; r < rows; ++r) out[r] = Dot(matrix + r * stride, x, count);
 }
 
+// f32 with the bits of bf16 above.
+struct WidenBf16 {
+  static void Widen(const HalfInts& from, Floats& to) {
+    const Words words = __builtin_convertvector(from, Words) << 16;
+    std::memcpy(&to, &words, sizeof(to));
+  }
+};
+
+// Exponent and mantissa moved to their place in f32 count 2^-112 times their value; also when denormal, since the
+// product is exact. Infinities and NaN do not come here.
+struct WidenF16 {
+  static void Widen(const HalfInts& from, Floats& to) {
+    const Words words = __builtin_convertvector(from, Words);
+    const Words magnitude = (words & 0x7fff) << 13;
+    std::memcpy(&to, &magnitude, sizeof(to));
+    to *= 0x1p112f;
+    Words bits;
+    std::memcpy(&bits, &to, sizeof(bits));
+    bits |= (words & 0x8000) << 16;
+    std::memcpy(&to, &bits, sizeof(to));
+  }
+};
+
+// Dot of a widened row and x, in the order of Dot.
+template <typename Format>
+float DotHalf(const uint16_t* __restrict a, const float* __restrict b, int64_t count) {
+  constexpr int kParts = kLanes / kWidth;
+  Floats sums[kParts] = {};
+  const auto add = [&sums](const uint16_t* from, const float* with) {
+    for (int part = 0; part < kParts; ++part) {
+      HalfInts halves;
+      Floats x, y;
+      std::memcpy(&halves, from + part * kWidth, sizeof(halves));
+      Format::Widen(halves, x);
+      Load(with + part * kWidth, y);
+      sums[part] += x * y;
+    }
+  };
+  int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) add(a + i, b + i);
+  if (i < count) {
+    uint16_t rest_a[kLanes] = {};
+    float rest_b[kLanes] = {};
+    std::memcpy(rest_a, a + i, static_cast<size_t>(count - i) * sizeof(uint16_t));
+    std::memcpy(rest_b, b + i, static_cast<size_t>(count - i) * sizeof(float));
+    add(rest_a, rest_b);
+  }
+  float lanes[kLanes];
+  std::memcpy(lanes, sums, sizeof(lanes));
+  return FoldLanes(lanes);
+}
+
+template <typename Format>
+void DotHalfRows(const uint16_t* matrix, int64_t stride, const float* x, float* out, int64_t rows, int64_t count) {
+  for (int64_t r = 0; r < rows; ++r) out[r] = DotHalf<Format>(matrix + r * stride, x, count);
+}
+
 void CombineRows(const float* __restrict matrix, int64_t stride, const float* __restrict weights, float* __restrict out,
                  int64_t rows, int64_t count) {
   for (int64_t i = 0; i < count; ++i) out[i] = 0;
@@ -114,6 +171,8 @@ constexpr VectorKernels TableFor(Isa isa) {
           &Add,
           &Multiply,
           &DotRows,
+          &DotHalfRows<WidenBf16>,
+          &DotHalfRows<WidenF16>,
           &CombineRows,
           &SoftmaxGradient,
           &SiluGradient,

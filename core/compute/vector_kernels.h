@@ -32,6 +32,10 @@ struct VectorKernels {
   void (*multiply)(const float* from, float* into, int64_t count);
   // out[r] = row r of `matrix` (rows `stride` apart) * x, for `rows` rows of `count` elements.
   void (*dot_rows)(const float* matrix, int64_t stride, const float* x, float* out, int64_t rows, int64_t count);
+  // The same with rows in bf16, or in IEEE half (finite): the bits of dot_rows with the widened matrix.
+  void (*dot_rows_bf16)(const uint16_t* matrix, int64_t stride, const float* x, float* out, int64_t rows,
+                        int64_t count);
+  void (*dot_rows_f16)(const uint16_t* matrix, int64_t stride, const float* x, float* out, int64_t rows, int64_t count);
   // out = sum over r of weights[r] * row r of `matrix`.
   void (*combine_rows)(const float* matrix, int64_t stride, const float* weights, float* out, int64_t rows,
                        int64_t count);

@@ -26,6 +26,8 @@ constexpr int64_t kWidth = 4;
 using Floats = float __attribute__((vector_size(kWidth * sizeof(float))));
 using Doubles = double __attribute__((vector_size(kWidth * sizeof(double))));
 using Ints = int32_t __attribute__((vector_size(kWidth * sizeof(int32_t))));
+using Words = uint32_t __attribute__((vector_size(kWidth * sizeof(uint32_t))));
+using HalfInts = uint16_t __attribute__((vector_size(kWidth * sizeof(uint16_t))));
 
 template <typename Vector>
 inline void Load(const float* from, Vector& lanes) {
