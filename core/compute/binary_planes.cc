@@ -55,6 +55,18 @@ void* Mutable(const T* from) {
   return const_cast<void*>(static_cast<const void*>(from));
 }
 
+// Bit `plane` of every code of a line. The product moves the lowest bits of eight bytes side by side into the top byte.
+uint32_t PlaneWord(const uint8_t* codes, int plane) {
+  uint32_t word = 0;
+  for (int eight = 0; eight < kPlaneInputs / 8; ++eight) {
+    uint64_t bytes;
+    std::memcpy(&bytes, codes + eight * 8, sizeof(bytes));
+    const uint64_t bits = (bytes >> plane & 0x0101010101010101) * 0x0102040810204080 >> 56;
+    word |= static_cast<uint32_t>(bits) << (eight * 8);
+  }
+  return word;
+}
+
 void StoreScale(bool wide, float value, const void* into, int64_t index) {
   if (wide) {
     static_cast<float*>(Mutable(into))[index] = value;
@@ -85,19 +97,19 @@ BinaryPlanes::BinaryPlanes(PlanesLayout layout) : layout_(std::move(layout)) {
   a.groups = layout_.groups();
   a.group_lines = a.groups == 1 ? a.lines : layout_.group_size / kPlaneInputs;
   a.planes = layout_.planes;
-  a.free = layout_.scaling == PlaneScaling::kFree;
+  a.signs = layout_.scaling == PlaneScaling::kSigns;
   a.wide_scales = layout_.scale_dtype == Dtype::kF32;
   a.wide_bases = layout_.wide_bases;
   std::copy(layout_.shared_steps.begin(), layout_.shared_steps.end(), a.shared_steps);
 
   const uint64_t cells = static_cast<uint64_t>(a.blocks) * a.groups * kPlaneRows;
   const uint64_t scale_bytes = a.wide_scales ? 4 : 2;
-  const bool own_steps = !a.free && layout_.shared_steps.empty();
+  const bool own_steps = !a.signs && layout_.shared_steps.empty();
   const uint64_t sizes[] = {
       static_cast<uint64_t>(a.blocks) * a.lines * a.planes * kPlaneRows * sizeof(uint32_t),
       cells * scale_bytes,
-      a.free ? cells * a.planes * scale_bytes : 0,
-      a.free ? 0 : cells * (a.wide_bases ? 2 : 1),
+      a.signs ? cells * a.planes * scale_bytes : 0,
+      a.signs ? 0 : cells * (a.wide_bases ? 2 : 1),
       own_steps ? cells * a.planes : 0,
   };
   uint64_t offsets[std::size(sizes)];
@@ -109,8 +121,8 @@ BinaryPlanes::BinaryPlanes(PlanesLayout layout) : layout_(std::move(layout)) {
   const auto at = [&](int array) -> const void* { return memory_.get() + offsets[array]; };
   a.bits = static_cast<const uint32_t*>(at(0));
   a.scales = at(1);
-  a.alphas = a.free ? at(2) : nullptr;
-  a.bases = a.free ? nullptr : at(3);
+  a.alphas = a.signs ? at(2) : nullptr;
+  a.bases = a.signs ? nullptr : at(3);
   a.steps = own_steps ? static_cast<const uint8_t*>(at(4)) : nullptr;
 }
 
@@ -152,14 +164,12 @@ void BinaryPlanesBuilder::SetCodes(int64_t row, absl::Span<const uint8_t> codes)
   PlaneSpan span;
   for (int64_t line = 0; line < a.lines; ++line) {
     if (line == span.first + span.lines) span = SpanAt(a, line);
-    uint32_t words[kMaxPlanes] = {};
+    uint8_t of_line[kPlaneInputs] = {};
     const int64_t first = line * kPlaneInputs;
-    for (int64_t k = 0; k < std::min(kPlaneInputs, cols - first); ++k) {
-      const uint32_t code = codes[order.empty() ? first + k : order[first + k]];
-      for (int plane = 0; plane < a.planes; ++plane) words[plane] |= (code >> plane & 1) << k;
-    }
+    const int64_t count = std::min(kPlaneInputs, cols - first);
+    for (int64_t k = 0; k < count; ++k) of_line[k] = codes[order.empty() ? first + k : order[first + k]];
     uint32_t* const into = bits + a.LineOffset(row / kPlaneRows, line, span.first, span.lines);
-    for (int plane = 0; plane < a.planes; ++plane) into[plane * kPlaneRows] = words[plane];
+    for (int plane = 0; plane < a.planes; ++plane) into[plane * kPlaneRows] = PlaneWord(of_line, plane);
   }
 }
 
@@ -168,11 +178,11 @@ void BinaryPlanesBuilder::SetScaling(int64_t row, const PlaneRow& values) {
   for (int64_t g = 0; g < a.groups; ++g) {
     const int64_t cell = row / kPlaneRows * a.groups + g;
     const int64_t lane = row % kPlaneRows;
-    StoreScale(a.wide_scales, a.free ? values.offsets[g] : values.scales[g], a.scales, cell * kPlaneRows + lane);
-    if (!a.free) StoreBase(a.wide_bases, values.bases[g], a.bases, cell * kPlaneRows + lane);
+    StoreScale(a.wide_scales, a.signs ? values.offsets[g] : values.scales[g], a.scales, cell * kPlaneRows + lane);
+    if (!a.signs) StoreBase(a.wide_bases, values.bases[g], a.bases, cell * kPlaneRows + lane);
     for (int plane = 0; plane < a.planes; ++plane) {
       const int64_t index = (cell * a.planes + plane) * kPlaneRows + lane;
-      if (a.free) StoreScale(a.wide_scales, values.alphas[g * a.planes + plane], a.alphas, index);
+      if (a.signs) StoreScale(a.wide_scales, values.alphas[g * a.planes + plane], a.alphas, index);
       if (a.steps != nullptr) static_cast<uint8_t*>(Mutable(a.steps))[index] = values.steps[g * a.planes + plane];
     }
   }

@@ -1,10 +1,10 @@
 // Weights of a few bits as bit planes, the form in which they are multiplied at run time without being decoded:
 //
 //   value[r, c] = scale[r, g] * (base[r, g] + sum over planes i of step[r, g, i] * bit_i[r, c])     kIntegers
-//   value[r, c] =              offset[r, g] + sum over planes i of alpha[r, g, i] * bit_i[r, c]     kFree
+//   value[r, c] = offset[r, g] + sum over planes i of (bit_i[r, c] ? alpha[r, g, i] : -alpha[r, g, i])     kSigns
 //
 // with g the group of column c. kIntegers holds uniform grids (steps 1, 2, 4, ...; base = -zero) and the binary coding
-// of integers (GPTQT) exactly; kFree holds any binary coding (BCQ).
+// of integers (GPTQT) exactly; kSigns holds any binary coding (BCQ).
 //
 //   ASSIGN_OR_RETURN(BinaryPlanesBuilder builder, BinaryPlanesBuilder::Create(layout));
 //   for (int64_t r = 0; r < rows; ++r) builder.SetRow(r, row);          // any order, each row once
@@ -27,7 +27,7 @@
 
 namespace quantd {
 
-enum class PlaneScaling { kIntegers, kFree };
+enum class PlaneScaling { kIntegers, kSigns };
 
 struct PlanesLayout {
   int64_t rows = 0;
@@ -52,8 +52,8 @@ struct PlaneRow {
   absl::Span<const float> scales;   // kIntegers: [groups]
   absl::Span<const int16_t> bases;  // kIntegers: [groups]
   absl::Span<const uint8_t> steps;  // kIntegers without shared steps: [groups, planes], 1 byte each
-  absl::Span<const float> alphas;   // kFree: [groups, planes]
-  absl::Span<const float> offsets;  // kFree: [groups]
+  absl::Span<const float> alphas;   // kSigns: [groups, planes]
+  absl::Span<const float> offsets;  // kSigns: [groups]
 };
 
 // Immutable; thread-safe.
@@ -65,7 +65,7 @@ class BinaryPlanes {
   uint64_t resident_bytes() const;
 
   // f32 values of rows [first_row, first_row + out.rows), columns in their own order. The formulas above: kIntegers
-  // adds integers (exact) and multiplies once; kFree adds the alphas of set bits to the offset, plane 0 first.
+  // adds integers (exact) and multiplies once; kSigns adds or takes away alphas, plane 0 first.
   void DecodeRows(Isa isa, int64_t first_row, MutableMatrixView out) const;
 
   // What kernels read; valid while this lives.

@@ -26,7 +26,7 @@ class RowScaling {
   // Step, or alpha.
   float of_plane(int plane) const {
     const int64_t index = (cell_ * a_.planes + plane) * kPlaneRows + lane_;
-    if (a_.free) return ScaleAt(a_.wide_scales, a_.alphas, index);
+    if (a_.signs) return ScaleAt(a_.wide_scales, a_.alphas, index);
     return a_.steps == nullptr ? a_.shared_steps[plane] : a_.steps[index];
   }
 
@@ -82,13 +82,17 @@ float RowProduct(const PlaneArrays& a, int64_t row, const Token& token) {
     span = SpanAt(a, line);
     const RowScaling scaling(a, row, span.group);
     const float inputs = InputSum(span, token);
-    float integers = a.free ? 0 : scaling.base() * inputs;
-    if (a.free) result += scaling.scale() * inputs;
+    float integers = a.signs ? 0 : scaling.base() * inputs;
+    if (a.signs) result += scaling.scale() * inputs;
     for (int plane = 0; plane < a.planes; ++plane) {
-      const float term = scaling.of_plane(plane) * PlaneSum(a, span, row, plane, token);
-      (a.free ? result : integers) += term;
+      const float sum = PlaneSum(a, span, row, plane, token);
+      if (a.signs) {
+        result += scaling.of_plane(plane) * (2 * sum - inputs);
+      } else {
+        integers += scaling.of_plane(plane) * sum;
+      }
     }
-    if (!a.free) result += scaling.scale() * integers;
+    if (!a.signs) result += scaling.scale() * integers;
   }
   return result;
 }
@@ -151,17 +155,17 @@ float RoundedRowProduct(const PlaneArrays& a, int64_t row, const RoundedTables& 
     const RowScaling scaling(a, row, span.group);
     const float quantum = tables.quanta[line * tokens + token];
     const float inputs = tables.sums[line * tokens + token];
-    if (a.free) result += scaling.scale() * quantum * inputs;
+    if (a.signs) result += scaling.scale() * quantum * inputs;
     int integers = 0;
     for (int plane = 0; plane < a.planes; ++plane) {
       const int sum = RoundedPlaneSum(a, span, row, plane, token, tokens, tables.tables);
-      if (a.free) {
-        result += scaling.of_plane(plane) * quantum * static_cast<float>(sum);
+      if (a.signs) {
+        result += scaling.of_plane(plane) * quantum * static_cast<float>(2 * sum - static_cast<int>(inputs));
       } else {
         integers += static_cast<int>(scaling.of_plane(plane)) * sum;
       }
     }
-    if (!a.free) result += scaling.scale() * quantum * (scaling.base() * inputs + static_cast<float>(integers));
+    if (!a.signs) result += scaling.scale() * quantum * (scaling.base() * inputs + static_cast<float>(integers));
   }
   return result;
 }
@@ -182,12 +186,17 @@ void DecodeSpan(const PlaneArrays& a, const PlaneSpan& span, int64_t row, float*
   const uint32_t* words =
       a.bits + a.LineOffset(row / kPlaneRows, span.first, span.first, span.lines) + row % kPlaneRows;
   for (int64_t i = 0; i < span.lines * kPlaneInputs; ++i) {
-    float value = a.free ? scaling.scale() : scaling.base();
+    float value = a.signs ? scaling.scale() : scaling.base();
     for (int plane = 0; plane < a.planes; ++plane) {
       const uint32_t word = words[(i / kPlaneInputs * a.planes + plane) * kPlaneRows];
-      if (word >> (i % kPlaneInputs) & 1) value += scaling.of_plane(plane);
+      const bool set = (word >> (i % kPlaneInputs) & 1) != 0;
+      if (a.signs) {
+        value += set ? scaling.of_plane(plane) : -scaling.of_plane(plane);
+      } else if (set) {
+        value += scaling.of_plane(plane);
+      }
     }
-    out[i] = a.free ? value : scaling.scale() * value;
+    out[i] = a.signs ? value : scaling.scale() * value;
   }
 }
 

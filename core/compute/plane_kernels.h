@@ -37,16 +37,16 @@ struct PlaneArrays {
   int64_t groups = 0;
   int64_t group_lines = 0;  // lines of a group; the last may be shorter
   int planes = 0;
-  bool free = false;                      // PlaneScaling::kFree
+  bool signs = false;                     // PlaneScaling::kSigns
   bool wide_scales = false;               // f32, not f16: scales and alphas
   bool wide_bases = false;                // int16, not int8
   uint8_t shared_steps[kMaxPlanes] = {};  // where `steps` is null
 
   const uint32_t* bits = nullptr;
-  const void* scales = nullptr;    // [blocks, groups, 16]: scales, or offsets when free
-  const void* alphas = nullptr;    // [blocks, groups, planes, 16] when free
-  const void* bases = nullptr;     // [blocks, groups, 16] unless free
-  const uint8_t* steps = nullptr;  // [blocks, groups, planes, 16]; null when shared or free
+  const void* scales = nullptr;    // [blocks, groups, 16]: scales, or offsets with signs
+  const void* alphas = nullptr;    // [blocks, groups, planes, 16] with signs
+  const void* bases = nullptr;     // [blocks, groups, 16] unless signs
+  const uint8_t* steps = nullptr;  // [blocks, groups, planes, 16]; null when shared
 
   int64_t tiles() const { return (blocks + kTileBlocks - 1) / kTileBlocks; }
   int64_t tile_blocks(int64_t tile) const { return std::min(kTileBlocks, blocks - tile * kTileBlocks); }
@@ -92,7 +92,7 @@ struct PlaneKernels {
   void (*build_tables)(const float* x, int64_t count, int token, int tokens, float* tables);
   // out[token * out_stride + r] = the product of the r-th row of `tile` with `tokens` <= kMaxTokens inputs. A span adds
   //   kIntegers: scale * (((base * sum) + step_0 * p_0) + step_1 * p_1 ...)
-  //   kFree:     offset * sum, then alpha_0 * p_0, then alpha_1 * p_1 ... one after the other
+  //   kSigns:    offset * sum, then alpha_0 * (2 p_0 - sum), then alpha_1 * (2 p_1 - sum) ... one after the other
   // to the row's result, where p_i is the sum of what plane i looks up, table after table, and `sum` that of the last
   // entries of all tables.
   void (*multiply_tile)(const PlaneArrays& arrays, int64_t tile, const float* tables, int tokens, float* out,
@@ -104,7 +104,7 @@ struct PlaneKernels {
                                float* sum);
   // As multiply_tile, where a span adds, P_i being the integer that plane i looks up,
   //   kIntegers: (scale * quantum) * (base * sum + (step_0 * P_0 + step_1 * P_1 ...))     the inner sum in integers
-  //   kFree:     (offset * quantum) * sum, then (alpha_0 * quantum) * P_0 ... one after the other
+  //   kSigns:    (offset * quantum) * sum, then (alpha_0 * quantum) * (2 P_0 - sum) ... one after the other
   void (*multiply_tile_rounded)(const PlaneArrays& arrays, int64_t tile, const RoundedTables& tables, int tokens,
                                 float* out, int64_t out_stride);
   // The row's values in the order of groups: lines * kPlaneInputs of them.

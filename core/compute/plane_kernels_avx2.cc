@@ -43,7 +43,7 @@ class HalfScaling {
     return LoadBytes(a_.steps, IndexOf(plane), false);
   }
   __m256 alpha(int plane) const { return LoadScales(a_.wide_scales, a_.alphas, IndexOf(plane)); }
-  __m256 factor(int plane) const { return a_.free ? alpha(plane) : _mm256_cvtepi32_ps(step(plane)); }
+  __m256 factor(int plane) const { return a_.signs ? alpha(plane) : _mm256_cvtepi32_ps(step(plane)); }
 
  private:
   int64_t IndexOf(int plane) const { return (cell_ * a_.planes + plane) * kPlaneRows + first_; }
@@ -123,12 +123,13 @@ void AddExact(const HalfSpan& at, const float* tables, int64_t table_stride, flo
   const __m256 scale = at.scaling.scale();
   const __m256 sum = _mm256_set1_ps(inputs);
   const __m256 before = _mm256_loadu_ps(results);
-  __m256 total = a.free ? _mm256_add_ps(before, _mm256_mul_ps(scale, sum)) : _mm256_mul_ps(at.scaling.base(), sum);
+  __m256 total = a.signs ? _mm256_add_ps(before, _mm256_mul_ps(scale, sum)) : _mm256_mul_ps(at.scaling.base(), sum);
   for (int p = 0; p < a.planes; ++p) {
-    const auto plane = SpanSum<__m256>(a, at.words + p * kPlaneRows, at.span.lines, tables, table_stride);
+    auto plane = SpanSum<__m256>(a, at.words + p * kPlaneRows, at.span.lines, tables, table_stride);
+    if (a.signs) plane = _mm256_sub_ps(_mm256_add_ps(plane, plane), sum);
     total = _mm256_add_ps(total, _mm256_mul_ps(at.scaling.factor(p), plane));
   }
-  _mm256_storeu_ps(results, a.free ? total : _mm256_add_ps(before, _mm256_mul_ps(scale, total)));
+  _mm256_storeu_ps(results, a.signs ? total : _mm256_add_ps(before, _mm256_mul_ps(scale, total)));
 }
 
 struct RoundedSpan {
@@ -142,17 +143,18 @@ void AddRounded(const HalfSpan& at, const int16_t* tables, int64_t table_stride,
   const __m256 factor = _mm256_mul_ps(at.scaling.scale(), quantum);
   __m256 result = _mm256_loadu_ps(results);
   __m256i integers = _mm256_setzero_si256();
-  if (a.free) result = _mm256_add_ps(result, _mm256_mul_ps(factor, sum));
+  if (a.signs) result = _mm256_add_ps(result, _mm256_mul_ps(factor, sum));
   for (int p = 0; p < a.planes; ++p) {
     const auto plane = SpanSum<__m256i>(a, at.words + p * kPlaneRows, at.span.lines, tables, table_stride);
-    if (a.free) {
+    if (a.signs) {
+      const __m256i signed_sum = _mm256_sub_epi32(_mm256_add_epi32(plane, plane), _mm256_cvtps_epi32(sum));
       const __m256 alpha = _mm256_mul_ps(at.scaling.alpha(p), quantum);
-      result = _mm256_add_ps(result, _mm256_mul_ps(alpha, _mm256_cvtepi32_ps(plane)));
+      result = _mm256_add_ps(result, _mm256_mul_ps(alpha, _mm256_cvtepi32_ps(signed_sum)));
     } else {
       integers = _mm256_add_epi32(integers, _mm256_mullo_epi32(at.scaling.step(p), plane));
     }
   }
-  if (!a.free) {
+  if (!a.signs) {
     const __m256 base = _mm256_mul_ps(at.scaling.base(), sum);
     result = _mm256_add_ps(result, _mm256_mul_ps(factor, _mm256_add_ps(base, _mm256_cvtepi32_ps(integers))));
   }

@@ -69,26 +69,30 @@ inline __attribute__((always_inline)) void AddLine(const uint32_t* bits, const f
 
 // result += what the span adds to the rows of a block.
 template <int kPlanes, int kTokens>
-inline __attribute__((always_inline)) void AddScaled(const BlockScaling& scaling, bool free, const float* input_sums,
+inline __attribute__((always_inline)) void AddScaled(const BlockScaling& scaling, bool signs, const float* input_sums,
                                                      const Sums<kPlanes, kTokens>& sums, float* results) {
   const __m512 scale = scaling.scale();
   __m512 total[kTokens];
 #pragma GCC unroll 8
   for (int t = 0; t < kTokens; ++t) {
     const __m512 inputs = _mm512_set1_ps(input_sums[t]);
-    total[t] = free ? _mm512_add_ps(_mm512_loadu_ps(results + t * kRegister), _mm512_mul_ps(scale, inputs))
-                    : _mm512_mul_ps(_mm512_cvtepi32_ps(scaling.base()), inputs);
+    total[t] = signs ? _mm512_add_ps(_mm512_loadu_ps(results + t * kRegister), _mm512_mul_ps(scale, inputs))
+                     : _mm512_mul_ps(_mm512_cvtepi32_ps(scaling.base()), inputs);
   }
 #pragma GCC unroll 8
   for (int p = 0; p < kPlanes; ++p) {
-    const __m512 factor = free ? scaling.alpha(p) : _mm512_cvtepi32_ps(scaling.step(p));
+    const __m512 factor = signs ? scaling.alpha(p) : _mm512_cvtepi32_ps(scaling.step(p));
 #pragma GCC unroll 8
-    for (int t = 0; t < kTokens; ++t) total[t] = _mm512_add_ps(total[t], _mm512_mul_ps(factor, sums.plane[p][t]));
+    for (int t = 0; t < kTokens; ++t) {
+      __m512 sum = sums.plane[p][t];
+      if (signs) sum = _mm512_sub_ps(_mm512_add_ps(sum, sum), _mm512_set1_ps(input_sums[t]));
+      total[t] = _mm512_add_ps(total[t], _mm512_mul_ps(factor, sum));
+    }
   }
 #pragma GCC unroll 8
   for (int t = 0; t < kTokens; ++t) {
     float* const result = results + t * kRegister;
-    if (!free) total[t] = _mm512_add_ps(_mm512_loadu_ps(result), _mm512_mul_ps(scale, total[t]));
+    if (!signs) total[t] = _mm512_add_ps(_mm512_loadu_ps(result), _mm512_mul_ps(scale, total[t]));
     _mm512_storeu_ps(result, total[t]);
   }
 }
@@ -119,7 +123,7 @@ void MultiplyTile(const PlaneArrays& a, int64_t tile, const float* tables, float
       for (int64_t line = 0; line < span.lines; ++line, bits += kPlanes * kPlaneRows) {
         AddLine<kPlanes, kTokens>(bits, span_tables + line * kLineTables * kTokens * kTableSize, sums);
       }
-      AddScaled<kPlanes, kTokens>(BlockScaling(a, first_block + b, span.group), a.free, input_sums, sums, results[b]);
+      AddScaled<kPlanes, kTokens>(BlockScaling(a, first_block + b, span.group), a.signs, input_sums, sums, results[b]);
     }
   }
   StoreResults<kTokens>(a, tile, results[0], out, out_stride);
@@ -186,10 +190,10 @@ void DecodeSpan(const PlaneArrays& a, const PlaneSpan& span, int64_t row, float*
     return _mm512_permutexvar_ps(_mm512_set1_epi32(static_cast<int>(lane)), lanes);
   };
   const __m512 scale = of_row(scaling.scale());
-  const __m512 base = a.free ? scale : of_row(_mm512_cvtepi32_ps(scaling.base()));
+  const __m512 base = a.signs ? scale : of_row(_mm512_cvtepi32_ps(scaling.base()));
   __m512 steps[kMaxPlanes];
   for (int p = 0; p < a.planes; ++p) {
-    steps[p] = of_row(a.free ? scaling.alpha(p) : _mm512_cvtepi32_ps(scaling.step(p)));
+    steps[p] = of_row(a.signs ? scaling.alpha(p) : _mm512_cvtepi32_ps(scaling.step(p)));
   }
   const uint32_t* words = a.bits + a.LineOffset(row / kPlaneRows, span.first, span.first, span.lines) + lane;
   for (int64_t line = 0; line < span.lines; ++line, words += a.planes * kPlaneRows) {
@@ -197,9 +201,10 @@ void DecodeSpan(const PlaneArrays& a, const PlaneSpan& span, int64_t row, float*
       __m512 value = base;
       for (int p = 0; p < a.planes; ++p) {
         const auto set = static_cast<__mmask16>(words[p * kPlaneRows] >> (half * kRegister));
+        if (a.signs) value = _mm512_mask_sub_ps(value, static_cast<__mmask16>(~set), value, steps[p]);
         value = _mm512_mask_add_ps(value, set, value, steps[p]);
       }
-      _mm512_storeu_ps(out + line * kPlaneInputs + half * kRegister, a.free ? value : _mm512_mul_ps(scale, value));
+      _mm512_storeu_ps(out + line * kPlaneInputs + half * kRegister, a.signs ? value : _mm512_mul_ps(scale, value));
     }
   }
 }

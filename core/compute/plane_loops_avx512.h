@@ -126,8 +126,8 @@ struct RoundedSums {
 };
 
 template <typename Lookup, int kPlanes, int kTokens>
-inline __attribute__((always_inline)) void AddRoundedScaled(const BlockScaling& scaling, bool free, const float* quanta,
-                                                            const float* input_sums,
+inline __attribute__((always_inline)) void AddRoundedScaled(const BlockScaling& scaling, bool signs,
+                                                            const float* quanta, const float* input_sums,
                                                             const RoundedSums<kPlanes, kTokens>& sums, float* results) {
   const __m512 scale = scaling.scale();
 #pragma GCC unroll 8
@@ -137,18 +137,19 @@ inline __attribute__((always_inline)) void AddRoundedScaled(const BlockScaling& 
     const __m512 factor = _mm512_mul_ps(scale, quantum);
     __m512 result = _mm512_loadu_ps(results + t * kRegister);
     __m512i integers = _mm512_setzero_si512();
-    if (free) result = _mm512_add_ps(result, _mm512_mul_ps(factor, inputs));
+    if (signs) result = _mm512_add_ps(result, _mm512_mul_ps(factor, inputs));
 #pragma GCC unroll 8
     for (int p = 0; p < kPlanes; ++p) {
       const __m512i sum = Lookup::Sum(sums.plane[p][t]);
-      if (free) {
+      if (signs) {
         const __m512 alpha = _mm512_mul_ps(scaling.alpha(p), quantum);
-        result = _mm512_add_ps(result, _mm512_mul_ps(alpha, _mm512_cvtepi32_ps(sum)));
+        const __m512i signed_sum = _mm512_sub_epi32(_mm512_add_epi32(sum, sum), _mm512_cvtps_epi32(inputs));
+        result = _mm512_add_ps(result, _mm512_mul_ps(alpha, _mm512_cvtepi32_ps(signed_sum)));
       } else {
         integers = _mm512_add_epi32(integers, _mm512_mullo_epi32(scaling.step(p), sum));
       }
     }
-    if (!free) {
+    if (!signs) {
       const __m512 base = _mm512_mul_ps(_mm512_cvtepi32_ps(scaling.base()), inputs);
       result = _mm512_add_ps(result, _mm512_mul_ps(factor, _mm512_add_ps(base, _mm512_cvtepi32_ps(integers))));
     }
@@ -178,7 +179,7 @@ void MultiplyTileRounded(const PlaneArrays& a, int64_t tile, const RoundedTables
         }
         Lookup::AddLine(words, span_tables + line * kTokens * kRoundedLine, sums);
       }
-      AddRoundedScaled<Lookup>(BlockScaling(a, first_block + b, span.group), a.free, tables.quanta + first * kTokens,
+      AddRoundedScaled<Lookup>(BlockScaling(a, first_block + b, span.group), a.signs, tables.quanta + first * kTokens,
                                tables.sums + first * kTokens, sums, results[b]);
     }
   }

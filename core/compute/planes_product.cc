@@ -120,7 +120,7 @@ void MultiplyPlanes(const ExecutionContext& context, const MatrixView& a, const 
 int64_t PlaneRoundings(const PlanesLayout& layout) {
   const int64_t group = std::min(layout.group_size, layout.cols);
   const int64_t spans = CeilDiv(layout.cols, group) * CeilDiv(group, kSpanLines * kPlaneInputs);
-  return 2 + kSpanLines * kLineTables + layout.planes + 3 + spans;
+  return 2 + kSpanLines * kLineTables + layout.planes + 4 + spans;
 }
 
 }  // namespace quantd

@@ -27,11 +27,11 @@ struct PlanesProductOptions {
 // Results are the same for any number of threads. For m <= kMaxPlaneVectors they are also the same for any instruction
 // set, and differ from the exact product by at most
 //     gamma_q * sum over inputs c of |a_c| * scale_g * (|base_g| + sum of steps_g)          kIntegers
-//     gamma_q * sum over inputs c of |a_c| * (|offset_g| + sum of |alphas_g|)              kFree
-// with gamma_q = q u / (1 - q u), u = 2^-24, q = 2 + 64 + planes + 3 + spans: three roundings within a table, 63 more
-// within a span of up to 64 tables, those of scaling it, and one a span (plane_kernels.h); spans is cols / 256 or the
-// number of groups, whatever is more, rounded up. kRounded adds the error of rounding the inputs, where largest_c is
-// the largest magnitude among the inputs of c's span,
+//     gamma_q * sum over inputs c of |a_c| * (|offset_g| + 3 * sum of |alphas_g|)          kSigns
+// with gamma_q = q u / (1 - q u), u = 2^-24, q = 2 + 64 + planes + 4 + spans: three roundings within a table, 63 more
+// within a span of up to 64 tables, those of signs and scaling, and one a span (plane_kernels.h); spans is cols / 256
+// or the number of groups, whatever is more, rounded up. kRounded adds the error of rounding the inputs, where
+// largest_c is the largest magnitude among the inputs of c's span,
 //     sum over inputs c of largest_c / 16300 * |weight_c|,
 // (half a quantum and what rounds before) and needs less of gamma. For larger m they have the bits of MatMulTransposed
 // with the decoded weight.

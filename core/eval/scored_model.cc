@@ -52,7 +52,7 @@ absl::Status HiddenStates::Embed(const EvaluationTokens& tokens) {
 
 absl::Status HiddenStates::Run(const std::function<absl::Status(double fraction)>& step) {
   while (block_ < model_->config().blocks) {
-    ASSIGN_OR_RETURN(const Block block, model_->LoadBlock(block_));
+    ASSIGN_OR_RETURN(const Block block, model_->LoadBlock(block_, WeightForm::kToRun));
     while (window_ < store_.sequences()) {
       RETURN_IF_ERROR(model_->ForwardBlock(*context_, block, {}, store_.sequence(window_)));
       store_.Release(window_);
@@ -99,7 +99,7 @@ absl::Status HiddenStates::Load(int block, int64_t window, const EvaluationToken
 }
 
 absl::StatusOr<Scorer> Scorer::Create(const ExecutionContext& context, const Transformer& model) {
-  ASSIGN_OR_RETURN(Head head, model.LoadHead());
+  ASSIGN_OR_RETURN(Head head, model.LoadHead(WeightForm::kToRun));
   return Scorer(context, model, std::move(head));
 }
 

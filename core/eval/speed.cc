@@ -45,24 +45,27 @@ absl::Status CheckOptions(const SpeedOptions& options) {
                       options.prefill_tokens, options.decode_tokens, kMaxTokens, options.repetitions, kMaxRepetitions));
 }
 
-// Weights in f32, keys and values of all tokens. In floating point: a limit needs no exact count, and this cannot
-// overflow.
-double NeededBytes(const Transformer& model, const Lengths& lengths) {
+// Weights in the form that runs, the head at its largest, keys and values of all tokens. In floating point: a limit
+// needs no exact count, and this cannot overflow.
+absl::StatusOr<double> NeededBytes(const Transformer& model, const Lengths& lengths) {
   const ModelConfig& config = model.config();
-  double elements = static_cast<double>(config.vocabulary_size) * static_cast<double>(config.hidden_size);
-  for (const LinearSite& site : model.sites())
-    elements += static_cast<double>(site.rows) * static_cast<double>(site.cols);
   const double cached_per_token = 2.0 * config.blocks * static_cast<double>(config.kv_heads * config.head_size);
-  elements += static_cast<double>(lengths.prefill + lengths.decode) * cached_per_token;
-  return elements * sizeof(float);
+  double bytes =
+      sizeof(float) * (static_cast<double>(config.vocabulary_size) * static_cast<double>(config.hidden_size) +
+                       static_cast<double>(lengths.prefill + lengths.decode) * cached_per_token);
+  for (const LinearSite& site : model.sites()) {
+    ASSIGN_OR_RETURN(const double of_site, model.weights().LinearBytes(site.name + ".weight"));
+    bytes += of_site;
+  }
+  return bytes;
 }
 
 absl::Status CheckMemory(const ExecutionContext& context, const Transformer& model, const Lengths& lengths) {
-  const double needed = NeededBytes(model, lengths);
+  ASSIGN_OR_RETURN(const double needed, NeededBytes(model, lengths));
   if (needed <= static_cast<double>(context.memory_budget_bytes())) return absl::OkStatus();
   return ReasonError(
       absl::StatusCode::kFailedPrecondition, "SPEED_NEEDS_MEMORY",
-      absl::StrFormat("%s: measuring speed holds all weights as f32, %.0f bytes, and the memory budget is %d bytes; "
+      absl::StrFormat("%s: measuring speed holds all weights in memory, %.0f bytes, and the memory budget is %d bytes; "
                       "raise the budget or leave the measurement out",
                       model.config().source, needed, context.memory_budget_bytes()));
 }
@@ -79,9 +82,9 @@ class LoadedModel {
  public:
   static absl::StatusOr<LoadedModel> Load(const Transformer& model) {
     LoadedModel loaded(model);
-    ASSIGN_OR_RETURN(loaded.head_, model.LoadHead());
+    ASSIGN_OR_RETURN(loaded.head_, model.LoadHead(WeightForm::kToRunRounded));
     for (int b = 0; b < model.config().blocks; ++b) {
-      ASSIGN_OR_RETURN(Block block, model.LoadBlock(b));
+      ASSIGN_OR_RETURN(Block block, model.LoadBlock(b, WeightForm::kToRunRounded));
       loaded.blocks_.push_back(std::move(block));
     }
     return loaded;

@@ -21,7 +21,7 @@ struct Speed {
   double decode_tokens_per_second = 0;
 };
 
-// Every block and the head are loaded before the clock starts: 4 bytes a weight. SPEED_NEEDS_MEMORY
+// Every block and the head are loaded, in the form that runs, before the clock starts. SPEED_NEEDS_MEMORY
 // (FAILED_PRECONDITION) when that and the cache exceed the memory budget: nothing was loaded then.
 // SPEED_OPTIONS_OUT_OF_RANGE below one token or repetition. Other reasons: those of Transformer. A step ends with the
 // logits of its last token. decode_tokens_per_second is 0 where the model's context holds one token only.

@@ -23,6 +23,10 @@ constexpr char kSingleFile[] = "model.safetensors";
 constexpr char kIndexFile[] = "model.safetensors.index.json";
 constexpr uint64_t kMaxIndexBytes = 64u << 20;
 
+bool IsHalf(Dtype dtype) {
+  return dtype == Dtype::kF16 || dtype == Dtype::kBf16;
+}
+
 class Checkpoint : public WeightSource {
  public:
   explicit Checkpoint(std::string folder) : folder_(std::move(folder)) {}
@@ -61,6 +65,19 @@ class Checkpoint : public WeightSource {
   absl::StatusOr<absl::Span<const char>> StoredTensorBytes(absl::string_view name) const override {
     ASSIGN_OR_RETURN(const Location location, Locate(name));
     return location.shard->Bytes(*location.tensor);
+  }
+
+  absl::StatusOr<std::unique_ptr<LinearWeight>> LoadLinear(absl::string_view name,
+                                                           PlaneArithmetic arithmetic) const override;
+  absl::StatusOr<double> LinearBytes(absl::string_view name) const override {
+    ASSIGN_OR_RETURN(const Location location, Locate(name));
+    const int element_bytes = IsHalf(location.tensor->dtype) ? 2 : 4;
+    return static_cast<double>(location.tensor->elements()) * element_bytes;
+  }
+
+  void ReleaseStored(absl::string_view name) const override {
+    const absl::StatusOr<Location> location = Locate(name);
+    if (location.ok()) location->shard->Release(*location->tensor);
   }
 
   uint64_t StoredBytes() const override {
@@ -141,6 +158,23 @@ absl::Status Checkpoint::ReadRows(absl::string_view name, int64_t first_row, int
   const uint64_t size_bytes = out.size() * element_bytes;
   if (size_bytes >= kReleaseBytes) location.shard->ReleaseRange(tensor, first_byte, size_bytes);
   return CheckFinite(location.shard->path(), name, static_cast<int64_t>(*begin), out);
+}
+
+// Some rows at a time, so that the f32 form of a large matrix is never held whole; reading checks that they are finite.
+absl::StatusOr<std::unique_ptr<LinearWeight>> Checkpoint::LoadLinear(absl::string_view name,
+                                                                     PlaneArithmetic arithmetic) const {
+  constexpr int64_t kRowsAtOnce = 256;
+  ASSIGN_OR_RETURN(const Location location, Locate(name));
+  if (!IsHalf(location.tensor->dtype)) return WeightSource::LoadLinear(name, arithmetic);
+  const std::vector<int64_t>& shape = location.tensor->shape;
+  auto weight = std::make_unique<HalfLinear>(location.tensor->dtype, shape[0], shape[1]);
+  Matrix rows(std::min(kRowsAtOnce, shape[0]), shape[1]);
+  for (int64_t first = 0; first < shape[0]; first += kRowsAtOnce) {
+    const MutableMatrixView part = rows.view().Rows(0, std::min(kRowsAtOnce, shape[0] - first));
+    RETURN_IF_ERROR(ReadRows(name, first, part.rows, {part.data, static_cast<size_t>(part.rows * part.cols)}));
+    weight->SetRows(first, part);
+  }
+  return std::unique_ptr<LinearWeight>(std::move(weight));
 }
 
 absl::Status CheckFileReference(const std::string& index, const std::string& file) {

@@ -4,6 +4,7 @@
 #define QUANTD_CORE_FORMATS_WEIGHT_SOURCE_H_
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -11,6 +12,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
+#include "core/compute/linear_weight.h"
 #include "core/tensor/dtype.h"
 
 namespace quantd {
@@ -35,6 +37,15 @@ class WeightSource {
   // copied through unchanged. A quantized tensor has neither: TENSOR_NOT_DENSE.
   virtual absl::StatusOr<Dtype> StoredDtype(absl::string_view name) const = 0;
   virtual absl::StatusOr<absl::Span<const char>> StoredTensorBytes(absl::string_view name) const = 0;
+  // The matrix `name` as a running model holds it: a checkpoint's as stored when that is F16 or BF16, an artifact's as
+  // bit planes where those can hold it; else, and here, in f32. `arithmetic` is that of products with bit planes.
+  // Reasons: those of ReadRows.
+  virtual absl::StatusOr<std::unique_ptr<LinearWeight>> LoadLinear(absl::string_view name,
+                                                                   PlaneArithmetic arithmetic) const;
+  // About the bytes that takes. In floating point: for limits, and never overflowing.
+  virtual absl::StatusOr<double> LinearBytes(absl::string_view name) const;
+  // Says that the tensor's stored bytes are not needed soon: their pages need not stay in memory.
+  virtual void ReleaseStored(absl::string_view name) const { static_cast<void>(name); }
   // Bytes of all tensors as stored.
   virtual uint64_t StoredBytes() const = 0;
 };

@@ -45,12 +45,12 @@ class Generator {
         cache_(model.config(), capacity),
         logits_(1, model.config().vocabulary_size) {}
 
-  absl::Status Load() {
+  absl::Status Load(WeightForm form) {
     for (int b = 0; b < model_.config().blocks; ++b) {
-      ASSIGN_OR_RETURN(Block block, model_.LoadBlock(b));
+      ASSIGN_OR_RETURN(Block block, model_.LoadBlock(b, form));
       blocks_.push_back(std::move(block));
     }
-    ASSIGN_OR_RETURN(head_, model_.LoadHead());
+    ASSIGN_OR_RETURN(head_, model_.LoadHead(form));
     return absl::OkStatus();
   }
 
@@ -92,7 +92,7 @@ absl::Status Generate(const ExecutionContext& context, const Transformer& model,
                         absl::StrFormat("the prompt has %d tokens, the context is %d", length, limit));
   }
   Generator generator(context, model, length + std::clamp<int64_t>(options.max_tokens, 0, limit - length));
-  RETURN_IF_ERROR(generator.Load());
+  RETURN_IF_ERROR(generator.Load(options.form));
   RETURN_IF_ERROR(generator.Feed(prompt));
   Draws draws(options.seed);
   const auto& ends = model.config().eos_ids;

@@ -42,7 +42,11 @@ bool AllFinite(absl::Span<const float> values) {
 
 void ApplyLinear(const ExecutionContext& context, const Linear& linear, const MatrixView& in, MutableMatrixView out,
                  Into into) {
-  MatMulTransposed(context, in, linear.weight.view(), out, into == Into::kAdd);
+  if (linear.to_run != nullptr) {
+    linear.to_run->Multiply(context, in, out, into == Into::kAdd);
+  } else {
+    MatMulTransposed(context, in, linear.weight.view(), out, into == Into::kAdd);
+  }
   if (linear.bias.empty()) return;
   const VectorKernels& kernels = VectorKernelsFor(context.isa());
   ForRows(context, out.rows, [&](int64_t t) { kernels.add(linear.bias.data(), out.row(t), out.cols); });

@@ -112,14 +112,14 @@ Matrix Transformer::FinalHidden(const ExecutionContext& context, const Head& hea
 void Transformer::Logits(const ExecutionContext& context, const Head& head, const MatrixView& hidden,
                          MutableMatrixView logits) const {
   const Matrix final_hidden = FinalHidden(context, head, hidden);
-  MatMulTransposed(context, final_hidden.view(), head.weight.view(), logits);
+  ApplyLinear(context, head.output, final_hidden.view(), logits);
 }
 
 void Transformer::BackwardLogits(const ExecutionContext& context, const Head& head, const MatrixView& hidden,
                                  const MatrixView& logits_gradient, MutableMatrixView gradient) const {
   const bool projected = head.project_out.size() > 0;
   Matrix final_gradient(hidden.rows, config_.embedding_size);
-  MatMul(context, logits_gradient, head.weight.view(), final_gradient.view());
+  MatMul(context, logits_gradient, head.output.weight.view(), final_gradient.view());
   Matrix normalized_gradient;
   if (projected) {
     normalized_gradient = Matrix(hidden.rows, config_.hidden_size);

@@ -43,13 +43,12 @@ absl::Span<const LinearSite> Transformer::block_sites(int block) const {
   return absl::MakeConstSpan(sites_).subspan(static_cast<size_t>(block) * per_block, per_block);
 }
 
-absl::StatusOr<Block> Transformer::LoadBlock(int index) const {
+absl::StatusOr<Block> Transformer::LoadBlock(int index, WeightForm form) const {
   Block block;
   block.index = index;
   const std::string prefix = BlockPrefix(config_, index);
   for (const LinearDescriptor& descriptor : config_.architecture->linears) {
-    Linear linear;
-    ASSIGN_OR_RETURN(linear.weight, LoadMatrix(*weights_, absl::StrCat(prefix, descriptor.name, ".weight")));
+    ASSIGN_OR_RETURN(Linear linear, LoadLinear(*weights_, absl::StrCat(prefix, descriptor.name, ".weight"), form));
     if (HasBias(config_, descriptor.bias)) {
       ASSIGN_OR_RETURN(linear.bias, LoadVector(*weights_, absl::StrCat(prefix, descriptor.name, ".bias")));
     }
@@ -63,7 +62,7 @@ absl::StatusOr<Block> Transformer::LoadBlock(int index) const {
   return block;
 }
 
-absl::StatusOr<Head> Transformer::LoadHead() const {
+absl::StatusOr<Head> Transformer::LoadHead(WeightForm form) const {
   const Architecture& family = *config_.architecture;
   const std::string prefix = ModulePrefix(config_);
   Head head;
@@ -74,7 +73,7 @@ absl::StatusOr<Head> Transformer::LoadHead() const {
     ASSIGN_OR_RETURN(head.project_out, LoadMatrix(*weights_, absl::StrCat(prefix, family.project_out, ".weight")));
   }
   const std::string module = config_.tied_head ? absl::StrCat(prefix, family.embedding) : family.head;
-  ASSIGN_OR_RETURN(head.weight, LoadMatrix(*weights_, module + ".weight"));
+  ASSIGN_OR_RETURN(head.output, LoadLinear(*weights_, module + ".weight", form));
   return head;
 }
 

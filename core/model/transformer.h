@@ -24,6 +24,7 @@
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "core/compute/execution_context.h"
+#include "core/compute/linear_weight.h"
 #include "core/formats/weight_source.h"
 #include "core/model/linear_site.h"
 #include "core/model/model_config.h"
@@ -32,16 +33,21 @@
 namespace quantd {
 
 struct Linear {
-  Matrix weight;            // [out, in]
-  std::vector<float> bias;  // [out], or empty
+  Matrix weight;                                         // [out, in]; empty when loaded to run
+  std::vector<float> bias;                               // [out], or empty
+  std::shared_ptr<const LinearWeight> to_run = nullptr;  // what is multiplied by instead of `weight`, or null
 };
+
+// How matrices are loaded: in f32, which gradients and whoever changes weights need, or in the form that runs
+// (WeightSource::LoadLinear), with the arithmetic of bit planes.
+enum class WeightForm { kF32, kToRun, kToRunRounded };
 
 struct Norm {
   std::vector<float> weight;  // empty: not affine
   std::vector<float> bias;    // empty: none (RMS norm)
 };
 
-// One block's weights in f32. linears are in the order of block_sites(index).
+// One block's weights. linears are in the order of block_sites(index).
 struct Block {
   int index = 0;
   std::vector<Linear> linears;
@@ -52,7 +58,7 @@ struct Block {
 struct Head {
   Norm norm;
   Matrix project_out;  // empty: none
-  Matrix weight;       // [vocabulary, width]
+  Linear output;       // [vocabulary, width], no bias
 };
 
 // Keys and values of one sequence, all blocks.
@@ -121,8 +127,9 @@ class Transformer {
   const std::vector<LinearSite>& sites() const { return sites_; }
   absl::Span<const LinearSite> block_sites(int block) const;
 
-  absl::StatusOr<Block> LoadBlock(int index) const;
-  absl::StatusOr<Head> LoadHead() const;
+  // Gradients need kF32.
+  absl::StatusOr<Block> LoadBlock(int index, WeightForm form = WeightForm::kF32) const;
+  absl::StatusOr<Head> LoadHead(WeightForm form = WeightForm::kF32) const;
 
   // hidden[t] = what enters block 0 for ids[t] at position first_position + t. TOKEN_OUT_OF_RANGE,
   // POSITION_OUT_OF_RANGE.

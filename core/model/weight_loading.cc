@@ -18,6 +18,18 @@ absl::StatusOr<std::vector<float>> LoadVector(const WeightSource& weights, const
   return values;
 }
 
+absl::StatusOr<Linear> LoadLinear(const WeightSource& weights, const std::string& name, WeightForm form) {
+  Linear linear;
+  if (form == WeightForm::kF32) {
+    ASSIGN_OR_RETURN(linear.weight, LoadMatrix(weights, name));
+    return linear;
+  }
+  const bool rounded = form == WeightForm::kToRunRounded;
+  ASSIGN_OR_RETURN(linear.to_run,
+                   weights.LoadLinear(name, rounded ? PlaneArithmetic::kRounded : PlaneArithmetic::kExact));
+  return linear;
+}
+
 absl::StatusOr<Norm> LoadNorm(const WeightSource& weights, const ModelConfig& config, const std::string& module) {
   Norm norm;
   if (!config.affine_norms) return norm;

@@ -15,6 +15,9 @@ namespace quantd {
 absl::StatusOr<Matrix> LoadMatrix(const WeightSource& weights, const std::string& name);
 absl::StatusOr<std::vector<float>> LoadVector(const WeightSource& weights, const std::string& name);
 
+// Without its bias.
+absl::StatusOr<Linear> LoadLinear(const WeightSource& weights, const std::string& name, WeightForm form);
+
 // Weight, and bias where the family's norms have one; nothing when norms are not affine.
 absl::StatusOr<Norm> LoadNorm(const WeightSource& weights, const ModelConfig& config, const std::string& module);
 

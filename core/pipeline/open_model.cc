@@ -23,7 +23,7 @@ absl::Status CheckVocabulary(const Tokenizer& tokenizer, const Transformer& mode
 
 }  // namespace
 
-absl::StatusOr<OpenedModel> OpenModelFolder(const std::string& folder, bool with_tokenizer) {
+absl::StatusOr<OpenedModel> OpenModelFolder(const std::string& folder, bool with_tokenizer, ArtifactHold hold) {
   if (!RealFileSystem().IsDirectory(folder)) {
     return ReasonError(
         absl::StatusCode::kNotFound, "MODEL_NOT_FOUND",
@@ -33,7 +33,7 @@ absl::StatusOr<OpenedModel> OpenModelFolder(const std::string& folder, bool with
   opened.folder = folder;
   std::shared_ptr<const WeightSource> weights;
   if (IsArtifactFolder(folder)) {
-    ASSIGN_OR_RETURN(auto artifact, ArtifactWeights::Open(folder));
+    ASSIGN_OR_RETURN(auto artifact, ArtifactWeights::Open(folder, hold));
     opened.artifact = artifact.get();
     weights = std::move(artifact);
   } else {

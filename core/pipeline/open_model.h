@@ -21,7 +21,8 @@ struct OpenedModel {
 
 // MODEL_NOT_FOUND; VOCABULARY_LARGER_THAN_EMBEDDING when the tokenizer can give ids the model has no row for; else the
 // reasons of the readers. Weights are memory-mapped; nothing large is read.
-absl::StatusOr<OpenedModel> OpenModelFolder(const std::string& folder, bool with_tokenizer);
+absl::StatusOr<OpenedModel> OpenModelFolder(const std::string& folder, bool with_tokenizer,
+                                            ArtifactHold hold = ArtifactHold::kPacked);
 
 }  // namespace quantd
 

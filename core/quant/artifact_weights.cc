@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <set>
 #include <utility>
 
@@ -36,44 +37,51 @@ absl::StatusOr<StoredTensor> ReadStored(const WeightSource& stored, const std::s
   return tensor;
 }
 
-absl::StatusOr<std::unique_ptr<QuantizedWeight>> ReadSite(const WeightSource& stored, const ManifestSite& site,
-                                                          const std::vector<std::string>& packed) {
-  std::vector<StoredTensor> tensors;
-  for (const std::string& name : packed) {
-    ASSIGN_OR_RETURN(StoredTensor tensor, ReadStored(stored, site.name, name));
-    tensors.push_back(std::move(tensor));
-  }
-  const std::string what = absl::StrFormat("%s: site '%s'", stored.path(), site.name);
-  ASSIGN_OR_RETURN(const Json description, ParseJson(site.description_json, what));
-  return QuantizedWeightFromTensors(site.grid, description, std::move(tensors), site.rows, site.cols, what);
-}
-
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<ArtifactWeights>> ArtifactWeights::Open(const std::string& folder) {
+absl::StatusOr<std::unique_ptr<ArtifactWeights>> ArtifactWeights::Open(const std::string& folder, ArtifactHold hold) {
   auto artifact = std::unique_ptr<ArtifactWeights>(new ArtifactWeights);
   ASSIGN_OR_RETURN(artifact->manifest_, ReadManifest(folder));
   ASSIGN_OR_RETURN(artifact->stored_, OpenCheckpoint(folder));
   const std::vector<std::string> stored_names = artifact->stored_->Names();
   std::set<std::string> names(stored_names.begin(), stored_names.end());
-  for (const ManifestSite& site : artifact->manifest_.sites) {
-    const std::vector<std::string> packed = PackedNames(site.name, stored_names);
-    ASSIGN_OR_RETURN(artifact->quantized_[site.name], ReadSite(*artifact->stored_, site, packed));
-    for (const std::string& name : packed) names.erase(name);
-    names.insert(absl::StrCat(site.name, kWeightSuffix));
+  for (const ManifestSite& manifest_site : artifact->manifest_.sites) {
+    Site site = {&manifest_site, PackedNames(manifest_site.name, stored_names), nullptr};
+    ASSIGN_OR_RETURN(SharedWeight weight, artifact->ReadSite(site));
+    if (hold == ArtifactHold::kPacked) site.held = std::move(weight);
+    for (const std::string& name : site.tensors) names.erase(name);
+    names.insert(absl::StrCat(manifest_site.name, kWeightSuffix));
+    artifact->sites_[manifest_site.name] = std::move(site);
   }
   artifact->names_.assign(names.begin(), names.end());
   return artifact;
 }
 
-const QuantizedWeight* ArtifactWeights::Quantized(absl::string_view site) const {
-  const auto it = quantized_.find(site);
-  return it == quantized_.end() ? nullptr : it->second.get();
+absl::StatusOr<ArtifactWeights::SharedWeight> ArtifactWeights::ReadSite(const Site& site) const {
+  if (site.held != nullptr) return site.held;
+  const ManifestSite& manifest = *site.manifest;
+  std::vector<StoredTensor> tensors;
+  for (const std::string& name : site.tensors) {
+    ASSIGN_OR_RETURN(StoredTensor tensor, ReadStored(*stored_, manifest.name, name));
+    stored_->ReleaseStored(name);  // the copy is what stays
+    tensors.push_back(std::move(tensor));
+  }
+  const std::string what = absl::StrFormat("%s: site '%s'", path(), manifest.name);
+  ASSIGN_OR_RETURN(const Json description, ParseJson(manifest.description_json, what));
+  ASSIGN_OR_RETURN(auto weight, QuantizedWeightFromTensors(manifest.grid, description, std::move(tensors),
+                                                           manifest.rows, manifest.cols, what));
+  return SharedWeight(std::move(weight));
 }
 
-const QuantizedWeight* ArtifactWeights::QuantizedTensor(absl::string_view tensor) const {
+const QuantizedWeight* ArtifactWeights::Quantized(absl::string_view site) const {
+  const auto it = sites_.find(site);
+  return it == sites_.end() ? nullptr : it->second.held.get();
+}
+
+const ArtifactWeights::Site* ArtifactWeights::SiteOf(absl::string_view tensor) const {
   if (!absl::EndsWith(tensor, kWeightSuffix)) return nullptr;
-  return Quantized(tensor.substr(0, tensor.size() - kWeightSuffix.size()));
+  const auto it = sites_.find(tensor.substr(0, tensor.size() - kWeightSuffix.size()));
+  return it == sites_.end() ? nullptr : &it->second;
 }
 
 std::vector<std::string> ArtifactWeights::Names() const {
@@ -85,34 +93,55 @@ bool ArtifactWeights::Has(absl::string_view name) const {
 }
 
 absl::StatusOr<std::vector<int64_t>> ArtifactWeights::Shape(absl::string_view name) const {
-  const QuantizedWeight* weight = QuantizedTensor(name);
-  if (weight == nullptr) return stored_->Shape(name);
-  return std::vector<int64_t>{weight->rows(), weight->cols()};
+  const Site* const site = SiteOf(name);
+  if (site == nullptr) return stored_->Shape(name);
+  return std::vector<int64_t>{site->manifest->rows, site->manifest->cols};
 }
 
 absl::Status ArtifactWeights::ReadRows(absl::string_view name, int64_t first_row, int64_t rows,
                                        absl::Span<float> out) const {
-  const QuantizedWeight* weight = QuantizedTensor(name);
-  if (weight == nullptr) return stored_->ReadRows(name, first_row, rows, out);
-  const bool fits = first_row >= 0 && rows >= 0 && first_row <= weight->rows() - rows &&
-                    static_cast<int64_t>(out.size()) == rows * weight->cols();
+  const Site* const site = SiteOf(name);
+  if (site == nullptr) return stored_->ReadRows(name, first_row, rows, out);
+  const int64_t all_rows = site->manifest->rows, cols = site->manifest->cols;
+  const bool fits =
+      first_row >= 0 && rows >= 0 && first_row <= all_rows - rows && static_cast<int64_t>(out.size()) == rows * cols;
   if (!fits) {
     return InvalidInput("TENSOR_WRONG_SHAPE",
                         absl::StrFormat("%s: tensor '%s' is [%d, %d]; rows %d to %d were wanted", path(), name,
-                                        weight->rows(), weight->cols(), first_row, first_row + rows));
+                                        all_rows, cols, first_row, first_row + rows));
   }
-  weight->DecodeRows(first_row, {out.data(), rows, weight->cols(), weight->cols()});
+  ASSIGN_OR_RETURN(const SharedWeight weight, ReadSite(*site));
+  weight->DecodeRows(first_row, {out.data(), rows, cols, cols});
   return absl::OkStatus();
 }
 
 absl::StatusOr<Dtype> ArtifactWeights::StoredDtype(absl::string_view name) const {
-  if (QuantizedTensor(name) == nullptr) return stored_->StoredDtype(name);
+  if (SiteOf(name) == nullptr) return stored_->StoredDtype(name);
   return InvalidInput("TENSOR_NOT_DENSE", absl::StrFormat("%s: tensor '%s' is quantized", path(), name));
 }
 
 absl::StatusOr<absl::Span<const char>> ArtifactWeights::StoredTensorBytes(absl::string_view name) const {
-  if (QuantizedTensor(name) == nullptr) return stored_->StoredTensorBytes(name);
+  if (SiteOf(name) == nullptr) return stored_->StoredTensorBytes(name);
   return InvalidInput("TENSOR_NOT_DENSE", absl::StrFormat("%s: tensor '%s' is quantized", path(), name));
+}
+
+absl::StatusOr<std::unique_ptr<LinearWeight>> ArtifactWeights::LoadLinear(absl::string_view name,
+                                                                          PlaneArithmetic arithmetic) const {
+  const Site* const site = SiteOf(name);
+  if (site == nullptr) return stored_->LoadLinear(name, arithmetic);
+  ASSIGN_OR_RETURN(const SharedWeight weight, ReadSite(*site));
+  std::optional<BinaryPlanes> planes = weight->ToPlanes();
+  if (!planes.has_value()) return std::make_unique<DenseLinear>(weight->Decode());
+  return std::make_unique<PlanesLinear>(*std::move(planes), arithmetic);
+}
+
+// Planes take what is stored and, with rounded shapes, a little more.
+absl::StatusOr<double> ArtifactWeights::LinearBytes(absl::string_view name) const {
+  const Site* const site = SiteOf(name);
+  if (site == nullptr) return stored_->LinearBytes(name);
+  ASSIGN_OR_RETURN(const SharedWeight weight, ReadSite(*site));
+  if (weight->RunLayout().has_value()) return 1.1 * static_cast<double>(weight->StoredBytes());
+  return static_cast<double>(weight->rows()) * static_cast<double>(weight->cols()) * sizeof(float);
 }
 
 }  // namespace quantd

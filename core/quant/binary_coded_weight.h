@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -55,6 +56,8 @@ class BinaryCodedWeight : public QuantizedWeight {
   Json Description() const override;
   std::vector<StoredTensor> ToTensors() const override;
   std::string Summary() const override;
+  std::optional<PlanesLayout> RunLayout() const override;
+  void FillPlanes(BinaryPlanesBuilder& builder) const override;
 
   const BinaryCodedLayout& layout() const { return layout_; }
   const BinaryCodedTensors& tensors() const { return tensors_; }

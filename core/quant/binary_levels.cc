@@ -10,11 +10,6 @@
 #include "core/quant/second_level.h"
 
 namespace quantd {
-namespace {
-
-constexpr int kMaxPlanes = 8;
-
-}  // namespace
 
 BinaryLevels::BinaryLevels(int64_t rows, int planes_of_each)
     : padded_rows(RoundUp(rows, kSlabRows)),

@@ -13,6 +13,15 @@ Matrix QuantizedWeight::Decode() const {
   return decoded;
 }
 
+std::optional<BinaryPlanes> QuantizedWeight::ToPlanes() const {
+  std::optional<PlanesLayout> layout = RunLayout();
+  if (!layout.has_value()) return std::nullopt;
+  absl::StatusOr<BinaryPlanesBuilder> builder = BinaryPlanesBuilder::Create(*std::move(layout));
+  if (!builder.ok()) return std::nullopt;
+  FillPlanes(*builder);
+  return std::move(*builder).Build();
+}
+
 uint64_t QuantizedWeight::StoredBytes() const {
   uint64_t bytes = 0;
   for (const StoredTensor& tensor : ToTensors()) bytes += tensor.bytes.size();

@@ -4,12 +4,14 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "core/base/json.h"
+#include "core/compute/binary_planes.h"
 #include "core/tensor/dtype.h"
 #include "core/tensor/matrix.h"
 
@@ -41,6 +43,13 @@ class QuantizedWeight {
   virtual std::vector<StoredTensor> ToTensors() const = 0;
   // One line for people: "uniform 4 bit g128 asym".
   virtual std::string Summary() const = 0;
+
+  // How products at run time hold the weight; nullopt: only decoded. Its rows are then set by FillPlanes, and decode to
+  // the bits of DecodeRows.
+  virtual std::optional<PlanesLayout> RunLayout() const { return std::nullopt; }
+  virtual void FillPlanes(BinaryPlanesBuilder& builder) const { static_cast<void>(builder); }
+  // nullopt where RunLayout is, or names what kernels cannot run.
+  std::optional<BinaryPlanes> ToPlanes() const;
 
   Matrix Decode() const;
   uint64_t StoredBytes() const;  // of ToTensors()

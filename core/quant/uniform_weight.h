@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -51,6 +52,8 @@ class UniformWeight : public QuantizedWeight {
   Json Description() const override;
   std::vector<StoredTensor> ToTensors() const override;
   std::string Summary() const override;
+  std::optional<PlanesLayout> RunLayout() const override;
+  void FillPlanes(BinaryPlanesBuilder& builder) const override;
 
   // For exporters.
   const UniformLayout& layout() const { return layout_; }

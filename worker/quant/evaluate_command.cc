@@ -44,7 +44,8 @@ Json ToJson(const EvaluateFlags& flags, const Corpus& corpus, const EvaluationTo
 
 absl::Status Evaluate(const EvaluateFlags& flags) {
   ASSIGN_OR_RETURN(const auto context, ExecutionContext::Create(flags.execution));
-  ASSIGN_OR_RETURN(const OpenedModel opened, OpenModelFolder(flags.model, /*with_tokenizer=*/true));
+  ASSIGN_OR_RETURN(const OpenedModel opened,
+                   OpenModelFolder(flags.model, /*with_tokenizer=*/true, ArtifactHold::kNothing));
   ASSIGN_OR_RETURN(const Corpus corpus, ReadCorpus(flags.text));
   int64_t length = flags.context;
   const int64_t model_context = opened.model->config().context;

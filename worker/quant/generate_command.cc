@@ -49,7 +49,8 @@ class TextStream {
 
 absl::Status Run(const GenerateFlags& flags) {
   ASSIGN_OR_RETURN(const auto context, ExecutionContext::Create(flags.execution));
-  ASSIGN_OR_RETURN(const OpenedModel opened, OpenModelFolder(flags.model, /*with_tokenizer=*/true));
+  ASSIGN_OR_RETURN(const OpenedModel opened,
+                   OpenModelFolder(flags.model, /*with_tokenizer=*/true, ArtifactHold::kNothing));
   ASSIGN_OR_RETURN(const std::vector<int32_t> prompt, opened.tokenizer->EncodeWithSpecial(flags.prompt));
   TextStream stream(*opened.tokenizer, prompt, !JsonOutput());
   int64_t tokens = 0;

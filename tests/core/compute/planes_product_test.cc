@@ -25,7 +25,7 @@ namespace {
 
 constexpr char kIsas[][8] = {"scalar", "avx2", "avx512"};
 constexpr PlaneScaling kIntegers = PlaneScaling::kIntegers;
-constexpr PlaneScaling kFree = PlaneScaling::kFree;
+constexpr PlaneScaling kSigns = PlaneScaling::kSigns;
 
 std::vector<uint8_t> PowersOfTwo(int planes) {
   std::vector<uint8_t> steps;
@@ -48,20 +48,20 @@ PlanesLayout Layout(int64_t rows, int64_t cols, int planes, int64_t group_size, 
 std::vector<PlanesLayout> Layouts() {
   std::vector<PlanesLayout> layouts;
   for (int planes = 1; planes <= kMaxPlanes; ++planes) {
-    layouts.push_back(Layout(17, 96, planes, 32, planes % 2 == 0 ? kFree : kIntegers));
+    layouts.push_back(Layout(17, 96, planes, 32, planes % 2 == 0 ? kSigns : kIntegers));
     PlanesLayout uniform = Layout(65, 320, planes, 64, kIntegers);
     uniform.shared_steps = PowersOfTwo(planes);
     uniform.wide_bases = planes == kMaxPlanes;
     layouts.push_back(uniform);
   }
   layouts.push_back(Layout(1, 1, 2, 1, kIntegers));
-  layouts.push_back(Layout(3, 31, 3, 100, kFree));
+  layouts.push_back(Layout(3, 31, 3, 100, kSigns));
   layouts.push_back(Layout(64, 33, 3, 33, kIntegers));
   layouts.push_back(Layout(130, 576, 3, 128, kIntegers));  // a short last group
-  layouts.push_back(Layout(80, 1000, 2, 1000, kFree));     // a whole row of four spans
+  layouts.push_back(Layout(80, 1000, 2, 1000, kSigns));    // a whole row of four spans
   layouts.push_back(Layout(50, 700, 4, 320, kIntegers));   // groups of two spans
   layouts.back().scale_dtype = Dtype::kF32;
-  layouts.push_back(Layout(40, 256, 3, 64, kFree));
+  layouts.push_back(Layout(40, 256, 3, 64, kSigns));
   layouts.back().scale_dtype = Dtype::kF32;
   layouts.push_back(Layout(40, 250, 3, 64, kIntegers));
   layouts.back().column_order = ShuffledColumns(250);
@@ -218,7 +218,7 @@ TEST_P(PlanesProductTest, ManyRowsAreTheProductWithTheDecodedWeight) {
 std::string NameOf(const testing::TestParamInfo<PlanesLayout>& info) {
   const PlanesLayout& l = info.param;
   return std::to_string(l.rows) + "x" + std::to_string(l.cols) + "_" + std::to_string(l.planes) + "planes_g" +
-         std::to_string(l.group_size) + (l.scaling == kFree ? "_free" : "_integers") +
+         std::to_string(l.group_size) + (l.scaling == kSigns ? "_signs" : "_integers") +
          (l.shared_steps.empty() ? "" : "_shared") + (l.column_order.empty() ? "" : "_shuffled") +
          (l.scale_dtype == Dtype::kF32 ? "_f32" : "");
 }

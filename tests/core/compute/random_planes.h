@@ -18,7 +18,7 @@ namespace quantd {
 struct RandomPlanes {
   std::unique_ptr<BinaryPlanes> weight;
   Matrix values;      // in f32, in the order that DecodeRows states
-  Matrix magnitudes;  // what an input of 1 may contribute at most: scale * (|base| + steps), or |offset| + |alphas|
+  Matrix magnitudes;  // what an input of 1 may contribute at most: scale * (|base| + steps), or |offset| + 3 |alphas|
 };
 
 // `layout.scaling` and the rest decide what is drawn: bases -100..100 (or -300..300 when wide), steps 1..255 / planes.
@@ -32,7 +32,7 @@ inline RandomPlanes MakeRandomPlanes(const PlanesLayout& layout, uint64_t seed) 
     return layout.scale_dtype == Dtype::kF16 ? F16ToF32(F32ToF16(value)) : value;
   };
   const int64_t groups = layout.groups(), planes = layout.planes;
-  const bool free = layout.scaling == PlaneScaling::kFree;
+  const bool signs = layout.scaling == PlaneScaling::kSigns;
   BinaryPlanesBuilder builder = BinaryPlanesBuilder::Create(layout).value();
   RandomPlanes result;
   result.values = Matrix(layout.rows, layout.cols);
@@ -55,15 +55,17 @@ inline RandomPlanes MakeRandomPlanes(const PlanesLayout& layout, uint64_t seed) 
     for (int64_t i = 0; i < layout.cols; ++i) {
       const int64_t c = layout.column_order.empty() ? i : layout.column_order[i];
       const int64_t g = groups == 1 ? 0 : i / layout.group_size;
-      float value = free ? offsets[g] : bases[g];
+      float value = signs ? offsets[g] : bases[g];
       float magnitude = std::abs(value);
       for (int64_t p = 0; p < planes; ++p) {
-        const float part = free ? alphas[g * planes + p] : steps[g * planes + p];
-        if (codes[c] >> p & 1) value += part;
-        magnitude += std::abs(part);
+        const float part = signs ? alphas[g * planes + p] : steps[g * planes + p];
+        const bool set = (codes[c] >> p & 1) != 0;
+        if (signs) value += set ? part : -part;
+        if (!signs && set) value += part;
+        magnitude += (signs ? 3 : 1) * std::abs(part);
       }
-      result.values.at(r, c) = free ? value : scales[g] * value;
-      result.magnitudes.at(r, c) = free ? magnitude : scales[g] * magnitude;
+      result.values.at(r, c) = signs ? value : scales[g] * value;
+      result.magnitudes.at(r, c) = signs ? magnitude : scales[g] * magnitude;
     }
   }
   result.weight = std::make_unique<BinaryPlanes>(std::move(builder).Build());
